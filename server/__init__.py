@@ -1,0 +1,99 @@
+"""Switchboard: a WebSocket server that keeps many connections across worker processes.
+
+These are the public names; everything else may change. See docs/ for guides and reference.
+"""
+
+from server.app import App, BoltAPI
+from server.close_codes import (
+    WEBSOCKET_CLOSE_CODES,
+    WS_1000_NORMAL_CLOSURE,
+    WS_1001_GOING_AWAY,
+    WS_1002_PROTOCOL_ERROR,
+    WS_1003_UNSUPPORTED_DATA,
+    WS_1005_NO_STATUS_RCVD,
+    WS_1006_ABNORMAL_CLOSURE,
+    WS_1007_INVALID_FRAME_PAYLOAD_DATA,
+    WS_1008_POLICY_VIOLATION,
+    WS_1009_MESSAGE_TOO_BIG,
+    WS_1010_MANDATORY_EXT,
+    WS_1011_INTERNAL_ERROR,
+    WS_1012_SERVICE_RESTART,
+    WS_1013_TRY_AGAIN_LATER,
+    WS_1014_BAD_GATEWAY,
+    WS_1015_TLS_HANDSHAKE,
+    CloseCode,
+)
+from server.connection import WebSocketState
+from server.exceptions import (
+    ExpectedAsync,
+    InvalidMessage,
+    MessageTooBig,
+    ParameterError,
+    ProviderDeclarationError,
+    ProviderDoesNotExist,
+    ProviderError,
+    RecursiveProviderError,
+    RouteError,
+    SettingsError,
+    UnexpectedFrame,
+    UnknownScope,
+    WebSocketClose,
+    WebSocketDisconnect,
+    WebSocketException,
+)
+from server.params import Cookie, Depends, Header, Query
+from server.providers import discover_providers, override_provider, provider, useprovider
+from server.rooms import Room
+from server.routes import Router
+from server.websocket import WebSocket
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "WEBSOCKET_CLOSE_CODES",
+    "WS_1000_NORMAL_CLOSURE",
+    "WS_1001_GOING_AWAY",
+    "WS_1002_PROTOCOL_ERROR",
+    "WS_1003_UNSUPPORTED_DATA",
+    "WS_1005_NO_STATUS_RCVD",
+    "WS_1006_ABNORMAL_CLOSURE",
+    "WS_1007_INVALID_FRAME_PAYLOAD_DATA",
+    "WS_1008_POLICY_VIOLATION",
+    "WS_1009_MESSAGE_TOO_BIG",
+    "WS_1010_MANDATORY_EXT",
+    "WS_1011_INTERNAL_ERROR",
+    "WS_1012_SERVICE_RESTART",
+    "WS_1013_TRY_AGAIN_LATER",
+    "WS_1014_BAD_GATEWAY",
+    "WS_1015_TLS_HANDSHAKE",
+    "App",
+    "BoltAPI",
+    "CloseCode",
+    "Cookie",
+    "Depends",
+    "ExpectedAsync",
+    "Header",
+    "InvalidMessage",
+    "MessageTooBig",
+    "ParameterError",
+    "ProviderDeclarationError",
+    "ProviderDoesNotExist",
+    "ProviderError",
+    "Query",
+    "RecursiveProviderError",
+    "Room",
+    "RouteError",
+    "Router",
+    "SettingsError",
+    "UnexpectedFrame",
+    "UnknownScope",
+    "WebSocket",
+    "WebSocketClose",
+    "WebSocketDisconnect",
+    "WebSocketException",
+    "WebSocketState",
+    "discover_providers",
+    "override_provider",
+    "provider",
+    "useprovider",
+]

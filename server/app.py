@@ -1,0 +1,213 @@
+"""Owns the application object: it joins routes, middleware and lifespan into one ASGI app.
+
+It decides which part handles a scope; it does not know how that part does it.
+"""
+
+import inspect
+import logging
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import Any, Literal, TypeVar
+
+from starlette.requests import HTTPConnection
+
+from server.handshake import Scope
+from server.http import build_http, call_mounted
+from server.pipeline import refuse_unknown_path, serve_connection
+from server.rooms import Room, check_room_name
+from server.routes import HTTPRoute, Router, WebSocketRoute
+from server.runtime import AppRuntime
+from server.transport import Receive, Send, TransportLimits
+from server.websocket import WebSocket
+
+log = logging.getLogger("switchboard.app")
+H = TypeVar("H", bound=Callable[..., Any])
+Lifespan = Callable[["App"], AbstractAsyncContextManager[Any]]
+DEFAULT_MAX_MESSAGE_SIZE = 1 << 20
+
+
+class App(Router):
+    """A WebSocket application; an ASGI 3 callable for granian, uvicorn and the test clients.
+
+    Args:
+        name: shown by `python -m server routes` and in logs.
+        max_message_size: bytes; a larger message closes its connection with 1009.
+        lifespan: a function from the app to an async context manager around its life.
+
+    Example:
+        app = App()
+
+        @app.websocket_route("/echo")
+        async def echo(ws):
+            async for message in ws:
+                await ws.send(message)
+    """
+
+    def __init__(
+        self,
+        name: str | None = None,
+        *,
+        max_message_size: int = DEFAULT_MAX_MESSAGE_SIZE,
+        lifespan: Lifespan | None = None,
+    ) -> None:
+        super().__init__()
+        if max_message_size < 1:
+            raise ValueError("max_message_size must be at least 1 byte")
+        self.name = name or "switchboard"
+        self.runtime = AppRuntime(max_message_size, (WebSocket, HTTPConnection))
+        self._lifespan = lifespan
+        self._handlers: dict[str, list[Callable[..., Any]]] = {"startup": [], "shutdown": []}
+        self._middleware: list[tuple[Any, dict[str, Any]]] = []
+        self._stack: Callable[[Scope, Receive, Send], Any] | None = None
+        self._http: tuple[int, Any] = (-1, None)
+
+    # -- configuration -------------------------------------------------------------------------
+
+    def configure(self, limits: TransportLimits) -> None:
+        """Take the served process's settings; before the first connection."""
+        self.runtime.limits = limits
+
+    def on(self, event: Literal["startup", "shutdown"]) -> Callable[[H], H]:
+        """Register a handler, async or not, for the start or the end of each worker process.
+
+        Raises:
+            ValueError: another event.
+        """
+        if event not in self._handlers:
+            raise ValueError(f"on({event!r}): the events are 'startup' and 'shutdown'")
+
+        def register(handler: H) -> H:
+            self._handlers[event].append(handler)
+            return handler
+
+        return register
+
+    def add_middleware(self, middleware: Any, **options: Any) -> None:
+        """Wrap the app in an ASGI middleware `middleware(app, **options)`; the last is outermost.
+
+        It sees HTTP and WebSocket scopes alike. One that wraps `send` or `receive` of WebSockets
+        costs the pipelining of sends (docs/topics/host.md).
+
+        Raises:
+            RuntimeError: the app has served already.
+        """
+        if self._stack is not None:
+            raise RuntimeError("add_middleware() after the app has begun to serve")
+        self._middleware.append((middleware, options))
+
+    # -- rooms ---------------------------------------------------------------------------------
+
+    def room(self, name: str) -> Room:
+        """Return the handle of a room.
+
+        Raises:
+            TypeError, ValueError: not a room name.
+        """
+        check_room_name(name)
+        return Room(self.runtime.rooms, name)
+
+    async def broadcast(
+        self, message: Any, *, route: str | None = None, exclude: Collection[WebSocket] = ()
+    ) -> None:
+        """Send `message` to every connection of this worker.
+
+        Args:
+            route: only connections of this route pattern, such as "/chat/{channel}".
+            exclude: connections that do not get it.
+        """
+        targets = [
+            ws
+            for ws in self.runtime.connections
+            if route is None or ws.route.pattern.text == route
+        ]
+        self.runtime.rooms.deliver(message, targets, exclude)
+
+    # -- ASGI ----------------------------------------------------------------------------------
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._run_lifespan(receive, send)
+            return
+        stack = self._stack
+        if stack is None:
+            stack = self._dispatch
+            for middleware, options in self._middleware:
+                stack = middleware(stack, **options)
+            self._stack = stack
+        scope["app"] = self
+        await stack(scope, receive, send)
+
+    async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "websocket":
+            await self._http_app()(scope, receive, send)
+            return
+        path = scope["path"]
+        found = self.websocket_routes.find(path)
+        if found is not None:
+            route, params = found
+            await serve_connection(self.runtime, route, params, scope, receive, send)
+            return
+        mount = self.find_mount(path)
+        if mount is not None:
+            await call_mounted(mount, scope, receive, send)
+        else:
+            await refuse_unknown_path(scope, receive, send)
+
+    def _http_app(self) -> Any:
+        count, app = self._http
+        if count != len(self.http_list):
+            app = build_http(self, self.runtime)
+            self._http = (len(self.http_list), app)
+        return app
+
+    async def _run_lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        async with AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(self._life())
+            except Exception as error:
+                log.exception("startup failed")
+                message = f"{type(error).__name__}: {error}"
+                await send({"type": "lifespan.startup.failed", "message": message})
+                return
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            try:
+                await stack.aclose()
+            except Exception as error:
+                log.exception("shutdown failed")
+                message = f"{type(error).__name__}: {error}"
+                await send({"type": "lifespan.shutdown.failed", "message": message})
+                return
+        await send({"type": "lifespan.shutdown.complete"})
+
+    @asynccontextmanager
+    async def _life(self) -> AsyncIterator[None]:
+        """From the first startup handler to the last teardown of an app-scoped provider."""
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self.runtime.app_values.close)
+            await self._prepare()
+            if self._lifespan is not None:
+                await stack.enter_async_context(self._lifespan(self))
+            await self._call_handlers("startup")
+            yield
+            await self._call_handlers("shutdown")
+
+    async def _prepare(self) -> None:
+        """Plan every route, so that a mistake shows at startup, and make app-scoped values."""
+        routes: list[WebSocketRoute | HTTPRoute] = [*self.websocket_list, *self.http_list]
+        for route in routes:
+            plan = self.runtime.plan(route)
+            for node in (*plan.first, *(node for _, node in plan.inputs.nodes)):
+                if node.is_app_scoped:
+                    await self.runtime.app_values.get(node)
+
+    async def _call_handlers(self, event: str) -> None:
+        for handler in self._handlers[event]:
+            result = handler()
+            if inspect.isawaitable(result):
+                await result
+
+
+BoltAPI = App
+"""Django-Bolt's name, so that a handler file needs its import line alone."""

@@ -1,0 +1,396 @@
+"""Owns the state of one connection: accepting, refusing and closing it, and who did what.
+
+It speaks ASGI events to its transport; it does not know message types, providers or the view.
+docs/topics/websocket.md has the table of methods and states that this and `websocket` implement.
+"""
+
+import asyncio
+import logging
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from server.close_codes import CloseCode, check_close
+from server.codecs import CODECS, JSON, Codec, json_bytes
+from server.exceptions import WebSocketDisconnect
+from server.handshake import Handshake, HeaderPairs, Scope, accept_headers
+from server.transport import (
+    Event,
+    Inbox,
+    Outbox,
+    PeerGone,
+    Receive,
+    ReceiveGivenUp,
+    Send,
+    SendTimeout,
+    is_eager,
+    make_outbox,
+)
+
+if TYPE_CHECKING:
+    from server.routes import WebSocketRoute
+    from server.runtime import AppRuntime
+
+log = logging.getLogger("switchboard.connection")
+
+
+class WebSocketState(IntEnum):
+    """The three states of both guides."""
+
+    CONNECTING = 0
+    CONNECTED = 1
+    DISCONNECTED = 2
+
+
+class Phase(IntEnum):
+    """The states this module tells apart; DISCONNECTED is two, as the methods differ."""
+
+    CONNECTING = 0
+    CONNECTED = 1
+    CLOSED = 2  # by this side: close(), reject(), deny()
+    LEFT = 3  # the peer went, or the server ended the connection under the handler
+
+
+CONNECTED = Phase.CONNECTED
+
+
+class Connection(Handshake):
+    """One connection and its state, hashable by identity.
+
+    Attributes:
+        close_code: the code the connection ended with, None while it lives. 1005: the peer sent
+            none or vanished (granian cannot tell); 1006: a send found it gone.
+        close_reason: the text that came with it.
+        messages_received, messages_sent, bytes_received, bytes_sent: payloads so far.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_accepted_with",
+        "_app",
+        "_close_finished",
+        "_codec",
+        "_connect_event_given",
+        "_eager",
+        "_inbox",
+        "_max_message_size",
+        "_outbox",
+        "_phase",
+        "_receive",
+        "_rooms",
+        "_send",
+        "bytes_received",
+        "bytes_sent",
+        "close_code",
+        "close_reason",
+        "messages_received",
+        "messages_sent",
+        "route",
+    )
+    _inbox: Inbox
+    _outbox: Outbox
+
+    def __init__(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        route: "WebSocketRoute",
+        app: "AppRuntime",
+    ) -> None:
+        super().__init__(scope)
+        self.route = route
+        self._app = app
+        self._receive = receive
+        self._send = send
+        self._phase = Phase.CONNECTING
+        self._eager = False
+        self._codec = route.codec or JSON
+        self._max_message_size = route.max_message_size or app.max_message_size
+        self._accepted_with: tuple[str | None, list[tuple[bytes, bytes]]] | None = None
+        self._connect_event_given = False
+        self._close_finished: asyncio.Event | None = None
+        self._rooms: set[str] = set()
+        self.close_code: int | None = None
+        self.close_reason = ""
+        self.messages_received = 0
+        self.messages_sent = 0
+        self.bytes_received = 0
+        self.bytes_sent = 0
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.path!r} {self._phase.name}>"
+
+    # -- state ---------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> WebSocketState:
+        """CONNECTING before accept, CONNECTED after it, DISCONNECTED after either side closed."""
+        return WebSocketState(min(self._phase, WebSocketState.DISCONNECTED))
+
+    application_state = state
+
+    @property
+    def has_ended(self) -> bool:
+        """Closed by either side (or refused)."""
+        return self._phase >= Phase.CLOSED
+
+    @property
+    def client_state(self) -> WebSocketState:
+        """The peer's side: it counts as connected from its handshake on."""
+        return WebSocketState(max(self.state, WebSocketState.CONNECTED))
+
+    @property
+    def codec(self) -> Codec:
+        """The encoding of structured messages on this connection."""
+        return self._codec
+
+    @property
+    def subprotocol(self) -> str | None:
+        """The subprotocol this connection was accepted with."""
+        return self._accepted_with[0] if self._accepted_with else None
+
+    # -- accept and refuse ---------------------------------------------------------------------
+
+    async def accept(
+        self, subprotocol: str | None = None, headers: HeaderPairs | None = None
+    ) -> None:
+        """Accept the handshake. Again with no or equal arguments it does nothing.
+
+        Args:
+            subprotocol: one of those the client offered.
+            headers: for the 101 response; granian cannot send them and warns once.
+
+        Raises:
+            ValueError: a subprotocol not offered, or a header the handshake owns.
+            RuntimeError: accepted differently before, or closed already.
+            WebSocketDisconnect: the peer left meanwhile.
+        """
+        if self._phase is Phase.CLOSED:
+            raise RuntimeError("accept() after close() or reject(): return from the view instead")
+        if self._phase is Phase.LEFT:
+            raise self._disconnect()
+        self.check_subprotocol(subprotocol)
+        wanted = (subprotocol, accept_headers(headers))
+        if self._phase is CONNECTED:
+            if wanted not in ((None, []), self._accepted_with):
+                raise RuntimeError("accept() again with another subprotocol or other headers")
+            return
+        event = {"type": "websocket.accept", "subprotocol": subprotocol, "headers": wanted[1]}
+        awaitable = self._send(event)
+        self._eager = is_eager(awaitable)
+        if wanted[1] and self._eager:
+            self._app.warn_accept_headers_dropped()
+        try:
+            async with asyncio.timeout(self._app.limits.send_timeout_s):
+                await awaitable
+        except (TimeoutError, RuntimeError, OSError):
+            self._lost()
+            raise self._disconnect() from None
+        self._accepted_with = wanted
+        if self.route.codec is None and subprotocol in CODECS:
+            self._codec = CODECS[subprotocol]
+        self._inbox = Inbox(self._receive, eager=self._eager)
+        self._outbox = make_outbox(self._send, self._app.limits, eager=self._eager)
+        self._phase = CONNECTED
+
+    async def reject(self, code: int = 403) -> None:
+        """Refuse the handshake with an HTTP status; the view must return after it.
+
+        After accept there is no status to send any more: it closes with 1008 and warns.
+
+        Args:
+            code: 400-599; hosts without the denial extension always answer 403.
+        """
+        if not 400 <= code <= 599:
+            raise ValueError(f"reject code {code} is not an HTTP error status (400-599)")
+        if self._phase is Phase.CONNECTING:
+            await self.deny(code, {"detail": "Forbidden" if code == 403 else "Rejected"})
+        elif self._phase is CONNECTED:
+            log.warning("%s: reject() after accept(), closing with 1008", self.route.pattern.text)
+            await self.close(CloseCode.POLICY_VIOLATION)
+        elif self._phase is Phase.CLOSED:
+            raise RuntimeError("reject() after close() or reject(): return from the view instead")
+
+    async def deny(
+        self,
+        status: int,
+        body: Any = None,
+        headers: HeaderPairs | None = None,
+        *,
+        close_code: int | None = None,
+    ) -> None:
+        """Answer the handshake with an HTTP status and a JSON body instead of accepting.
+
+        Args:
+            close_code: what the ASGI close event says on a host without the denial extension
+                (such a host answers 403 whatever it says); default: the status.
+
+        Raises:
+            RuntimeError: the handshake has been answered already.
+        """
+        if self._phase is not Phase.CONNECTING:
+            raise RuntimeError("deny() after the handshake was answered")
+        self._phase = Phase.CLOSED
+        self.close_code = status
+        if not self.has_denial_response:
+            await self._send({"type": "websocket.close", "code": close_code or status})
+            return
+        raw = [(b"content-type", b"application/json"), *accept_headers(headers)]
+        await self._send(
+            {"type": "websocket.http.response.start", "status": status, "headers": raw}
+        )
+        await self._send({"type": "websocket.http.response.body", "body": json_bytes(body)})
+
+    # -- close ---------------------------------------------------------------------------------
+
+    async def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
+        """Close with `code`; before accept it refuses the handshake. No-op after the peer left.
+
+        Messages sent before still go out first. Bounded by `close_timeout_s`.
+
+        Raises:
+            ValueError: a code that may not be sent, or a reason over 123 bytes.
+            RuntimeError: closed before.
+        """
+        check_close(code, reason)
+        if self._phase is Phase.CLOSED:
+            raise RuntimeError("close() again: the WebSocket is closed; see ensure_closed()")
+        await self._shut(code, reason, Phase.CLOSED)
+
+    async def ensure_closed(
+        self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = ""
+    ) -> None:
+        """Close unless that has happened already, by whichever side."""
+        check_close(code, reason)
+        await self._shut(code, reason, Phase.CLOSED)
+
+    async def kick(self, code: int, reason: str = "") -> None:
+        """Close from outside the handler, which then sees WebSocketDisconnect with this code."""
+        check_close(code, reason)
+        await self._shut(code, reason, Phase.LEFT)
+
+    async def _shut(self, code: int, reason: str, after: Phase) -> None:
+        if self._phase is Phase.CONNECTING:
+            self._phase = after
+            self.close_code, self.close_reason = int(code), reason
+            await self._send({"type": "websocket.close", "code": int(code), "reason": reason})
+        if self._phase is not CONNECTED or self._notice_disconnect():
+            return
+        self._phase = after
+        self.close_code, self.close_reason = int(code), reason
+        self._close_finished = asyncio.Event()
+        try:
+            # On granian a close waits for a pending receive for ever.
+            self._inbox.cancel()
+            event = {"type": "websocket.close", "code": int(code), "reason": reason}
+            if not await self._outbox.close(event):
+                self._app.stats["close_not_taken"] += 1
+        finally:
+            self._outbox.abandon()
+            self._close_finished.set()
+
+    async def settled(self) -> None:
+        """End of the view: wait for a close in another task, let go of what was not sent.
+
+        granian reports bad UTF-8, a frame over its 64 MiB limit and other faults of the peer as
+        1005 and tells the peer nothing; a close frame still reaches it then. After a real
+        disconnect the same frame goes nowhere.
+        """
+        if self._close_finished is not None:
+            await self._close_finished.wait()
+        elif self._phase is Phase.LEFT and self._accepted_with is not None:
+            self._outbox.abandon()
+            if self._eager and self.close_code == CloseCode.NO_STATUS_RECEIVED:
+                code, reason = CloseCode.PROTOCOL_ERROR.value, "invalid or oversized frame"
+                await self._outbox.close(
+                    {"type": "websocket.close", "code": code, "reason": reason}
+                )
+
+    def _lost(self) -> None:
+        self._phase = Phase.LEFT
+        self.close_code = CloseCode.ABNORMAL_CLOSURE.value
+
+    def _left(self, event: Event) -> None:
+        self._phase = Phase.LEFT
+        self.close_code = int(event.get("code") or CloseCode.NO_STATUS_RECEIVED)
+        self.close_reason = event.get("reason") or ""
+
+    def _disconnect(self) -> WebSocketDisconnect:
+        return WebSocketDisconnect(self.close_code or CloseCode.ABNORMAL_CLOSURE, self.close_reason)
+
+    def _notice_disconnect(self) -> bool:
+        """Take note of a disconnect that no receive has reported yet."""
+        event = self._inbox.disconnect_event()
+        if event is not None:
+            self._left(event)
+        return event is not None
+
+    # -- events --------------------------------------------------------------------------------
+
+    async def next_event(self) -> Event:
+        """Return the next event of an open connection, a disconnect event included.
+
+        Raises:
+            WebSocketDisconnect: the connection was closed while this task waited.
+        """
+        try:
+            event = await self._inbox.next()
+        except ReceiveGivenUp:
+            raise self._disconnect() from None
+        if event["type"] == "websocket.disconnect":
+            self._left(event)
+        return event
+
+    def post(self, event: Event, size_bytes: int) -> bool:
+        """Send without waiting; False if the window is full and nothing was sent.
+
+        Raises:
+            WebSocketDisconnect: the peer is gone.
+            RuntimeError: not accepted yet, or closed from this side.
+        """
+        if self._phase is not CONNECTED:
+            self._refuse_send()
+        if self._inbox.pending.done() and self._notice_disconnect():
+            raise self._disconnect()
+        try:
+            if not self._outbox.offer(event, size_bytes):
+                return False
+        except PeerGone:
+            self._lost()
+            raise self._disconnect() from None
+        self.messages_sent += 1
+        self.bytes_sent += size_bytes
+        return True
+
+    async def post_when_room(self, event: Event, size_bytes: int) -> None:
+        """Send after `post` returned False; a peer that reads nothing in time is closed (1013).
+
+        Raises:
+            WebSocketDisconnect: the peer is gone, or was closed for not reading.
+        """
+        try:
+            await self._outbox.put(event, size_bytes)
+        except PeerGone:
+            if self._phase is CONNECTED:
+                self._lost()
+            raise self._disconnect() from None
+        except SendTimeout:
+            self._app.stats["slow_consumer"] += 1
+            await self.kick(CloseCode.TRY_AGAIN_LATER, "slow consumer")
+            raise self._disconnect() from None
+        self.messages_sent += 1
+        self.bytes_sent += size_bytes
+
+    def _refuse_send(self) -> NoReturn:
+        if self._phase is Phase.LEFT:
+            raise self._disconnect()
+        if self._phase is Phase.CLOSED:
+            raise RuntimeError("send after close() or reject(): return from the view instead")
+        raise RuntimeError("send before accept(): call await ws.accept() first")
+
+    def _refuse_receive(self) -> NoReturn:
+        if self._phase is Phase.LEFT:
+            raise self._disconnect()
+        if self._phase is Phase.CLOSED:
+            raise RuntimeError("receive after close() or reject(): return from the view instead")
+        raise RuntimeError("receive before accept(): call await ws.accept() first")

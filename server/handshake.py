@@ -1,0 +1,174 @@
+"""Owns what the client asked for: the read-only view of the connection's ASGI scope.
+
+It does not know whether the connection was accepted, nor any message.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, MutableMapping
+from types import MappingProxyType
+from typing import Any
+
+from starlette.datastructures import URL, Address, Headers, QueryParams
+from starlette.requests import HTTPConnection
+
+Scope = MutableMapping[str, Any]
+HeaderPairs = Mapping[str, str] | Iterable[tuple[str | bytes, str | bytes]]
+
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 section 5.6.2
+_OWNED_BY_HANDSHAKE = frozenset(
+    (
+        b"connection",
+        b"upgrade",
+        b"sec-websocket-accept",
+        b"sec-websocket-extensions",
+        b"sec-websocket-protocol",
+    )
+)
+
+
+class Handshake:
+    """The request side of a WebSocket: URL, headers, parameters, client."""
+
+    __slots__ = ("_context", "_http", "scope")
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+        self._http: HTTPConnection | None = None
+        self._context: dict[str, Any] | None = None
+
+    @property
+    def http(self) -> HTTPConnection:
+        """The handshake request as Starlette sees it."""
+        if self._http is None:
+            self._http = HTTPConnection(self.scope)
+        return self._http
+
+    @property
+    def url(self) -> URL:
+        """The full URL; compares equal to its text."""
+        return self.http.url
+
+    @property
+    def path(self) -> str:
+        """The decoded path."""
+        return str(self.scope["path"])
+
+    @property
+    def query_string(self) -> bytes:
+        """The query string as it came, without the question mark."""
+        return bytes(self.scope.get("query_string", b""))
+
+    @property
+    def query_params(self) -> QueryParams:
+        """Immutable multidict: `[key]` is the last value, `getlist(key)` all."""
+        return self.http.query_params
+
+    query_parameters = query_params
+
+    @property
+    def path_params(self) -> Mapping[str, str]:
+        """The path's parameters as text; the view's arguments are the converted ones."""
+        return MappingProxyType(self.scope.get("path_params", {}))
+
+    @property
+    def headers(self) -> Headers:
+        """Immutable, case-insensitive, multi-valued (`getlist`)."""
+        return self.http.headers
+
+    @property
+    def cookies(self) -> Mapping[str, str]:
+        """The cookies of the handshake."""
+        return self.http.cookies
+
+    @property
+    def client(self) -> Address | None:
+        """The peer's host and port, or None if the host does not tell."""
+        client = self.scope.get("client")
+        # granian gives the port as text.
+        return Address(str(client[0]), int(client[1])) if client else None
+
+    @property
+    def subprotocols(self) -> list[str]:
+        """The subprotocols the client offers, in its order of preference."""
+        return list(self.scope.get("subprotocols", ()))
+
+    @property
+    def session(self) -> Mapping[str, Any]:
+        """The session, read-only: a WebSocket has no response to set a cookie with.
+
+        Raises:
+            RuntimeError: no session middleware is installed.
+        """
+        if "session" not in self.scope:
+            raise RuntimeError(
+                "sessions are not enabled: add a session middleware to the app, for example"
+                " app.add_middleware(starlette.middleware.sessions.SessionMiddleware,"
+                " secret_key=...)"
+            )
+        return MappingProxyType(self.scope["session"])
+
+    @property
+    def context(self) -> dict[str, Any]:
+        """Free storage of this connection; authentication puts its findings here."""
+        if self._context is None:
+            self._context = {}
+        return self._context
+
+    @property
+    def has_denial_response(self) -> bool:
+        """Whether the host can refuse with any HTTP status (`websocket.http.response`)."""
+        return "websocket.http.response" in (self.scope.get("extensions") or ())
+
+    def check_subprotocol(self, subprotocol: str | None) -> None:
+        """Refuse a subprotocol that the client did not offer (RFC 6455 section 4.2.2).
+
+        Raises:
+            ValueError: not offered, or not an HTTP token.
+        """
+        if subprotocol is None:
+            return
+        offered = self.subprotocols
+        if subprotocol not in offered:
+            raise ValueError(
+                f"subprotocol {subprotocol!r} was not offered by the client; it offered"
+                f" {', '.join(offered) or 'none'}"
+            )
+        # granian ends the worker process on a value that cannot stand in a header.
+        if not _TOKEN.fullmatch(subprotocol):
+            raise ValueError(f"subprotocol {subprotocol!r} is not an HTTP token")
+
+    def choose_subprotocol(self, supported: Iterable[str]) -> str | None:
+        """Return the first of the client's subprotocols that is supported, or None."""
+        known = frozenset(supported)
+        for offered in self.subprotocols:
+            if offered in known and _TOKEN.fullmatch(offered):
+                return offered
+        return None
+
+
+def accept_headers(headers: HeaderPairs | None) -> list[tuple[bytes, bytes]]:
+    """Return headers in ASGI's form.
+
+    Raises:
+        ValueError: a name that belongs to the handshake, or text no header may carry.
+    """
+    pairs = headers.items() if isinstance(headers, Mapping) else headers or ()
+    result = []
+    for name, value in pairs:
+        raw_name = _latin1(name).lower()
+        raw_value = _latin1(value)
+        if raw_name in _OWNED_BY_HANDSHAKE:
+            raise ValueError(f"header {raw_name.decode()!r} belongs to the handshake itself")
+        if not _TOKEN.fullmatch(raw_name.decode("latin-1")):
+            raise ValueError(f"{name!r} is not a header name")
+        if any(byte < 32 and byte != 9 for byte in raw_value):
+            raise ValueError(f"header {raw_name.decode()!r} has a control character in its value")
+        result.append((raw_name, raw_value))
+    return result
+
+
+def _latin1(text: str | bytes) -> bytes:
+    try:
+        return text.encode("latin-1") if isinstance(text, str) else bytes(text)
+    except UnicodeEncodeError:
+        raise ValueError(f"header text {text!r} is not latin-1") from None

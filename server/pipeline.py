@@ -1,0 +1,144 @@
+"""Owns the run of one WebSocket connection from its connect event to its end.
+
+It decides which step refuses, and what leaves for the peer on every way out of the view; it does
+not know how events travel. docs/topics/pipeline.md has the steps and the table of exits.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from server.close_codes import WEBSOCKET_CLOSE_CODES, CloseCode
+from server.connection import WebSocketState
+from server.exceptions import ParameterError, WebSocketDisconnect, WebSocketException
+from server.handshake import Handshake, Scope
+from server.injection import RequestValues
+from server.routes import WebSocketRoute
+from server.runtime import AppRuntime
+from server.transport import Receive, Send
+from server.websocket import WebSocket
+
+log = logging.getLogger("switchboard.connection")
+
+TESTING_EXTENSION = "switchboard.testing"
+"""In `scope["extensions"]`: the caller wants the disconnects that a real host must not see."""
+
+
+async def refuse_unknown_path(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a handshake for a path without a route: 403, as both guides' hosts do."""
+    await receive()
+    handshake = Handshake(scope)
+    if not handshake.has_denial_response:
+        await send({"type": "websocket.close", "code": 403})
+        return
+    start = {"type": "websocket.http.response.start", "status": 403}
+    await send({**start, "headers": [(b"content-type", b"application/json")]})
+    body = b'{"detail":"No WebSocket route for this path"}'
+    await send({"type": "websocket.http.response.body", "body": body})
+
+
+async def serve_connection(
+    runtime: AppRuntime,
+    route: WebSocketRoute,
+    path_params: Mapping[str, str],
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+) -> None:
+    """Run one connection on `route`; returns when nothing is left to send.
+
+    Raises:
+        Exception: what the view raised, after the close frame; hosts log it.
+        asyncio.CancelledError: the host is stopping; the peer was told 1012.
+    """
+    # The connect event is read first: granian breaks when anything is sent before it.
+    connect = await receive()
+    if connect["type"] != "websocket.connect":
+        return
+    scope["path_params"] = path_params
+    ws = WebSocket(scope, receive, send, route, runtime)
+    try:
+        await _run_view(runtime, ws, path_params)
+    except WebSocketDisconnect as disconnect:
+        await _on_disconnect(runtime, ws, disconnect)
+    except WebSocketException as error:
+        await _finish(ws, error.code, error.reason, status=403)
+    except ParameterError as error:
+        await _refuse_parameter(ws, error)
+    except asyncio.CancelledError:
+        await _finish(ws, CloseCode.SERVICE_RESTART, "", status=503)
+        raise
+    except Exception:
+        await _finish(ws, CloseCode.INTERNAL_ERROR, "", status=500)
+        raise
+    else:
+        await _finish(ws, CloseCode.NORMAL_CLOSURE, "", status=403)
+    finally:
+        runtime.connections.discard(ws)
+        runtime.rooms.leave_all(ws)
+        await ws.settled()
+
+
+async def _run_view(runtime: AppRuntime, ws: WebSocket, path_params: Mapping[str, str]) -> None:
+    """Take the steps before the view, in order, then the view, then the teardown.
+
+    Draining, limits, origin, rate limit, authentication and guards have their place here, before
+    the parameters are read: each refuses with `ws.deny(status)` and ends the run.
+    """
+    plan = runtime.plan(ws.route)
+    if plan.is_plain and not plan.inputs.parameters:
+        await _accept_and_call(runtime, ws, {name: ws for name in plan.inputs.connections})
+        return
+    values = RequestValues(ws, ws.http, path_params)
+    try:
+        arguments = await values.arguments(plan, runtime.app_values)
+        await _accept_and_call(runtime, ws, arguments)
+    finally:
+        await values.close()
+
+
+async def _accept_and_call(runtime: AppRuntime, ws: WebSocket, arguments: dict[str, Any]) -> None:
+    route = ws.route
+    runtime.connections.add(ws)
+    if route.auto_accept:
+        await ws.accept(ws.choose_subprotocol(route.subprotocols))
+    await route.view(ws, **arguments)
+
+
+async def _finish(ws: WebSocket, code: int, reason: str, *, status: int) -> None:
+    """Close with `code`, or refuse with `status` if the handshake is still open."""
+    if ws.state is WebSocketState.CONNECTING:
+        text = "Forbidden" if status == 403 else "Service unavailable" if status == 503 else "Error"
+        await ws.deny(status, {"detail": reason or text}, close_code=code if status != 403 else 403)
+    else:
+        await ws.ensure_closed(code, reason)
+
+
+async def _refuse_parameter(ws: WebSocket, error: ParameterError) -> None:
+    body = {"detail": str(error), "parameter": error.name, "in": error.source}
+    if ws.state is WebSocketState.CONNECTING:
+        await ws.deny(error.status, body, close_code=403)
+    else:
+        # A lazy provider found it out inside the view.
+        await ws.ensure_closed(CloseCode.POLICY_VIOLATION, f"{error.source} {error.name}"[:123])
+
+
+async def _on_disconnect(
+    runtime: AppRuntime, ws: WebSocket, disconnect: WebSocketDisconnect
+) -> None:
+    if not ws.has_ended:
+        # The view sent to another connection whose peer is gone; this one's peer is still here.
+        log.error(
+            "%s: the disconnect of another connection left the view; closing with 1011",
+            ws.route.pattern.text,
+        )
+        await _finish(ws, CloseCode.INTERNAL_ERROR, "", status=500)
+        return
+    if ws.route.silences_at_exit and ws.route.catches(disconnect.code):
+        return
+    label = disconnect.code if disconnect.code in WEBSOCKET_CLOSE_CODES else "other"
+    runtime.stats[f"uncaught_disconnect_{label}"] += 1
+    log.info("%s: disconnect %s left the view", ws.route.pattern.text, disconnect)
+    if TESTING_EXTENSION in (ws.scope.get("extensions") or ()):
+        raise disconnect

@@ -1,0 +1,137 @@
+"""Owns rooms and broadcast inside one worker process; knows no wire and no other process.
+
+A message is encoded once per codec and handed to every member without waiting for any: a member
+whose outbox is full is closed with 1013, the others do not notice.
+"""
+
+import asyncio
+import logging
+from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING, Any
+
+from server.close_codes import CloseCode
+from server.codecs import Codec
+from server.exceptions import WebSocketDisconnect
+from server.transport import Event
+
+if TYPE_CHECKING:
+    from server.runtime import AppRuntime
+    from server.websocket import WebSocket
+
+log = logging.getLogger("switchboard.rooms")
+MAX_ROOM_NAME_BYTES = 255
+
+
+class Room:
+    """A handle to one room by name; making one costs nothing and creates nothing."""
+
+    __slots__ = ("_rooms", "name")
+
+    def __init__(self, rooms: "Rooms", name: str) -> None:
+        self._rooms = rooms
+        self.name = name
+
+    async def publish(self, message: Any, *, exclude: "WebSocket | None" = None) -> None:
+        """Send `message` to every member in this worker.
+
+        Args:
+            message: str and bytes go as they are, everything else is encoded as JSON, or
+                MessagePack for members of that codec.
+            exclude: a member that does not get it.
+
+        Raises:
+            TypeError: the message cannot be encoded; nobody got it.
+        """
+        members = self._rooms.members(self.name)
+        self._rooms.deliver(message, members, () if exclude is None else (exclude,))
+
+    def count(self) -> int:
+        """How many connections of this worker are members."""
+        return len(self._rooms.members(self.name))
+
+    def members(self) -> list["WebSocket"]:
+        """The connections of this worker that are members, in order of joining."""
+        return list(self._rooms.members(self.name))
+
+
+class Rooms:
+    """Who is a member of what, and the delivery to many."""
+
+    def __init__(self, runtime: "AppRuntime") -> None:
+        self._runtime = runtime
+        self._members: dict[str, dict[WebSocket, None]] = {}
+        self._kicks: set[asyncio.Task[None]] = set()
+
+    def join(self, ws: "WebSocket", name: str) -> None:
+        """Make `ws` a member.
+
+        Raises:
+            TypeError, ValueError: not a room name.
+        """
+        check_room_name(name)
+        self._members.setdefault(name, {})[ws] = None
+        ws._rooms.add(name)
+
+    def leave(self, ws: "WebSocket", name: str) -> None:
+        """End a membership, if there is one."""
+        members = self._members.get(name)
+        if members is not None:
+            members.pop(ws, None)
+            if not members:
+                del self._members[name]
+        ws._rooms.discard(name)
+
+    def leave_all(self, ws: "WebSocket") -> None:
+        """End all memberships of a connection that is ending."""
+        for name in tuple(ws._rooms):
+            self.leave(ws, name)
+
+    def members(self, name: str) -> Collection["WebSocket"]:
+        """The members of a room; empty if there is no such room."""
+        return self._members.get(name, {}).keys()
+
+    def deliver(
+        self, message: Any, targets: Iterable["WebSocket"], exclude: Collection["WebSocket"]
+    ) -> None:
+        """Hand `message` to all targets, now, without awaiting; so the members cannot change."""
+        from server.websocket import encode_event
+
+        events: dict[Codec, tuple[Event, int]] = {}
+        for ws in tuple(targets):
+            if ws in exclude:
+                continue
+            codec = ws.codec
+            encoded = events.get(codec)
+            if encoded is None:
+                encoded = events[codec] = encode_event(message, codec.encode)
+            try:
+                if not ws.post(*encoded):
+                    self._kick(ws)
+            except (WebSocketDisconnect, RuntimeError):
+                # It left, or was closed, a moment ago; its own handler notices.
+                continue
+
+    def _kick(self, ws: "WebSocket") -> None:
+        self._runtime.stats["slow_consumer"] += 1
+        log.warning("%s: slow consumer closed with 1013", ws.route.pattern.text)
+        self.leave_all(ws)
+        task = asyncio.get_running_loop().create_task(
+            ws.kick(CloseCode.TRY_AGAIN_LATER, "slow consumer")
+        )
+        self._kicks.add(task)
+        task.add_done_callback(self._kicks.discard)
+
+
+def check_room_name(name: str) -> None:
+    """Refuse what cannot name a room.
+
+    Raises:
+        TypeError: not a str.
+        ValueError: empty, over 255 bytes of UTF-8, or with control characters.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"a room name is a str, not {type(name).__name__}")
+    if not name or len(name.encode("utf-8", "replace")) > MAX_ROOM_NAME_BYTES:
+        raise ValueError(f"a room name has 1 to {MAX_ROOM_NAME_BYTES} bytes")
+    if not name.isprintable():
+        raise ValueError(f"room name {name!r} has characters that do not print")

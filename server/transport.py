@@ -1,0 +1,345 @@
+"""Owns the two ASGI callables of one connection: the pre-armed receive and the pipelined sends.
+
+It knows events and sizes; it does not know routes, codecs, states or what a message means.
+
+What the host does decides the shape (docs/topics/host.md):
+
+- granian starts `send(event)` when it is called and returns a future-like object, so sends are
+  not awaited one by one: their awaitables wait in a window, and only a full window is waited for.
+- granian answers pings and notices a lost peer only while a `receive()` is pending, so one is
+  always armed before the current message is handed out.
+- granian's `close` waits for a pending `receive()` for ever, so that is cancelled first.
+- Other hosts (and any middleware that wraps `send` or `receive`) return coroutines, which run
+  only when awaited: a receive then becomes a task, and sends wait in a queue.
+
+Every wait here has a bound: `send_timeout_s` for room in the window, `close_timeout_s` for a close.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+Event = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Event]]
+Send = Callable[[Event], Awaitable[None]]
+
+
+class PeerGone(Exception):  # noqa: N818 - it is news, not an error
+    """A send found that the peer is not there any more."""
+
+
+class ReceiveGivenUp(Exception):  # noqa: N818
+    """The connection was closed from this side while a task waited for a message."""
+
+
+class SendTimeout(Exception):  # noqa: N818
+    """The peer read nothing for `send_timeout_s` while the window was full."""
+
+
+@dataclass(frozen=True)
+class TransportLimits:
+    """Bounds of one connection's transport.
+
+    Attributes:
+        window_messages: sends that may be under way at once.
+        window_bytes: payload bytes that may be under way at once; one larger message may go
+            alone.
+        send_timeout_s: how long a send waits for room before the connection counts as dead.
+        close_timeout_s: how long a close waits for earlier sends, and then for itself.
+    """
+
+    window_messages: int = 512
+    window_bytes: int = 1 << 20
+    send_timeout_s: float = 30.0
+    close_timeout_s: float = 5.0
+
+
+class Pending(Protocol):
+    """What a receive or a pipelined send is while it is under way."""
+
+    def done(self) -> bool: ...
+
+    def cancel(self) -> bool: ...
+
+    def result(self) -> Any: ...
+
+    def add_done_callback(self, callback: Callable[[Any], None], /) -> None: ...
+
+
+async def wait_done(pending: Pending) -> None:
+    """Wait until `pending` is done without taking its fate along when this task is cancelled."""
+    waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def wake(_: object) -> None:
+        if not waiter.done():
+            waiter.set_result(None)
+
+    pending.add_done_callback(wake)
+    await waiter
+
+
+def is_eager(awaitable: object) -> bool:
+    """Tell whether the host has started the work already (granian's future-like objects)."""
+    return hasattr(awaitable, "done") and hasattr(awaitable, "cancel")
+
+
+class Inbox:
+    """The receiving side: hands out events in order, with the next receive always armed.
+
+    A receiver waits on a future of its own, never on the host's awaitable: cancelling a receiver
+    (a handler's `asyncio.timeout`) must not cancel the host's receive, which could lose the
+    message it was just about to deliver.
+    """
+
+    __slots__ = ("_create_future", "_faults", "_receive", "_waiter", "pending")
+
+    def __init__(self, receive: Receive, *, eager: bool) -> None:
+        loop = asyncio.get_running_loop()
+        self._create_future = loop.create_future
+        start: Callable[[], Any] = receive
+        if not eager:
+            start = lambda: loop.create_task(receive())  # type: ignore[arg-type]  # noqa: E731
+        self._receive = start
+        # granian raises RuntimeError where the ASGI spec has a disconnect event.
+        self._faults: tuple[type[Exception], ...] = (RuntimeError,) if eager else ()
+        self._waiter: asyncio.Future[None] | None = None
+        self.pending: Pending = self._receive()
+
+    async def next(self) -> Event:
+        """Return the next event.
+
+        Raises:
+            RuntimeError: another task is receiving on this connection.
+            ReceiveGivenUp: `cancel` was called.
+        """
+        pending = self.pending
+        if not pending.done():
+            if self._waiter is not None:
+                raise RuntimeError("another task is receiving on this WebSocket already")
+            self._waiter = self._create_future()
+            pending.add_done_callback(self._wake)
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        try:
+            event: Event = pending.result()
+        except asyncio.CancelledError:
+            raise ReceiveGivenUp from None
+        except self._faults:
+            return {"type": "websocket.disconnect", "code": 1006}
+        if event["type"] == "websocket.receive":
+            self.pending = self._receive()
+        return event
+
+    def _wake(self, _: object) -> None:
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def disconnect_event(self) -> Event | None:
+        """Return the disconnect event if it has arrived, handed out or not."""
+        pending = self.pending
+        if not pending.done():
+            return None
+        try:
+            event: Event = pending.result()
+        except (Exception, asyncio.CancelledError):
+            return None
+        return event if event["type"] == "websocket.disconnect" else None
+
+    def cancel(self) -> None:
+        """Give up the pending receive, so that a close can go out."""
+        self.pending.cancel()
+
+
+class Outbox(Protocol):
+    """The sending side."""
+
+    def offer(self, event: Event, size_bytes: int) -> bool:
+        """Send without waiting; False if the window is full. Raises PeerGone."""
+
+    async def put(self, event: Event, size_bytes: int) -> None:
+        """Send, waiting for room. Raises PeerGone, SendTimeout."""
+
+    async def close(self, event: Event) -> bool:
+        """Send the last event after all others; False if the peer did not take it in time."""
+
+    def abandon(self) -> None:
+        """Drop what has not been sent, so that the host can let go of the connection."""
+
+
+def _refuse(event: Event) -> None:
+    raise PeerGone
+
+
+class PipelinedOutbox:
+    """Sends on a host that starts them at the call (granian)."""
+
+    __slots__ = ("_host_send", "_limits", "_lock", "_send", "_window", "pending_bytes")
+
+    def __init__(self, send: Send, limits: TransportLimits) -> None:
+        self._host_send: Callable[[Event], Any] = send
+        self._send: Callable[[Event], Any] = send
+        self._limits = limits
+        self._window: deque[tuple[Any, int]] = deque()
+        self._lock: asyncio.Lock | None = None
+        self.pending_bytes = 0
+
+    def offer(self, event: Event, size_bytes: int) -> bool:
+        """Send without waiting; False if the window is full."""
+        window = self._window
+        try:
+            while window and window[0][0].done():
+                self.pending_bytes -= window.popleft()[1]
+        except AttributeError:
+            # A send on a closed transport returns an awaitable that can only raise.
+            raise PeerGone from None
+        if window and (
+            len(window) >= self._limits.window_messages
+            or self.pending_bytes + size_bytes > self._limits.window_bytes
+        ):
+            return False
+        window.append((self._send(event), size_bytes))
+        self.pending_bytes += size_bytes
+        return True
+
+    async def put(self, event: Event, size_bytes: int) -> None:
+        """Send, waiting for room."""
+        if self.offer(event, size_bytes):
+            return
+        if self._lock is None:
+            self._lock = asyncio.Lock()
+        try:
+            async with asyncio.timeout(self._limits.send_timeout_s):
+                # granian's awaitable wakes one waiter only, so waiters take turns.
+                async with self._lock:
+                    while not self.offer(event, size_bytes):
+                        await wait_done(self._window[0][0])
+        except TimeoutError:
+            raise SendTimeout from None
+
+    async def close(self, event: Event) -> bool:
+        """Send the last event; a peer that stopped reading loses what is still under way."""
+        if not await self._drained():
+            self.abandon()
+        try:
+            async with asyncio.timeout(self._limits.close_timeout_s):
+                await self._host_send(event)
+        except (TimeoutError, RuntimeError, OSError):
+            return False
+        return True
+
+    async def _drained(self) -> bool:
+        # Sends keep their order, so the last one done means all done.
+        window = self._window
+        if not window or not is_eager(window[-1][0]) or window[-1][0].done():
+            return True
+        if self._lock is not None and self._lock.locked():
+            return False
+        try:
+            async with asyncio.timeout(self._limits.close_timeout_s):
+                await wait_done(window[-1][0])
+        except TimeoutError:
+            return False
+        return True
+
+    def abandon(self) -> None:
+        """Cancel the sends under way, which frees the host's lock on the socket."""
+        self._send = _refuse
+        for pending, _ in self._window:
+            if is_eager(pending):
+                pending.cancel()
+        self._window.clear()
+        self.pending_bytes = 0
+
+
+class QueuedOutbox:
+    """Sends on a host whose `send` is a coroutine: one flusher task while anything waits."""
+
+    __slots__ = ("_flusher", "_gone", "_limits", "_queue", "_room", "_send", "pending_bytes")
+
+    def __init__(self, send: Send, limits: TransportLimits) -> None:
+        self._send = send
+        self._limits = limits
+        self._queue: deque[tuple[Event, int]] = deque()
+        self._flusher: asyncio.Task[None] | None = None
+        self._room = asyncio.Event()
+        self._gone = False
+        self.pending_bytes = 0
+
+    def offer(self, event: Event, size_bytes: int) -> bool:
+        """Queue without waiting; False if the queue is full."""
+        if self._gone:
+            raise PeerGone
+        if self._queue and (
+            len(self._queue) >= self._limits.window_messages
+            or self.pending_bytes + size_bytes > self._limits.window_bytes
+        ):
+            return False
+        self._queue.append((event, size_bytes))
+        self.pending_bytes += size_bytes
+        if self._flusher is None:
+            self._flusher = asyncio.get_running_loop().create_task(self._flush())
+        return True
+
+    async def _flush(self) -> None:
+        # An event leaves the queue only when it is sent, so a full queue is a slow peer.
+        try:
+            while self._queue:
+                event, size_bytes = self._queue[0]
+                await self._send(event)
+                self._queue.popleft()
+                self.pending_bytes -= size_bytes
+                self._room.set()
+        except (RuntimeError, OSError):
+            self._gone = True
+        finally:
+            self._flusher = None
+            self._room.set()
+
+    async def put(self, event: Event, size_bytes: int) -> None:
+        """Send; directly when nothing waits, else behind what does."""
+        if self._gone:
+            raise PeerGone
+        try:
+            async with asyncio.timeout(self._limits.send_timeout_s):
+                if self._flusher is None:
+                    await self._send(event)
+                    return
+                while not self.offer(event, size_bytes):
+                    self._room.clear()
+                    await self._room.wait()
+        except TimeoutError:
+            raise SendTimeout from None
+        except (RuntimeError, OSError):
+            self._gone = True
+            raise PeerGone from None
+
+    async def close(self, event: Event) -> bool:
+        """Send the last event after the queued ones, as far as the peer takes them in time."""
+        flusher = self._flusher
+        if flusher is not None:
+            await asyncio.wait([flusher], timeout=self._limits.close_timeout_s)
+        self.abandon()
+        try:
+            async with asyncio.timeout(self._limits.close_timeout_s):
+                await self._send(event)
+        except (TimeoutError, RuntimeError, OSError):
+            return False
+        return True
+
+    def abandon(self) -> None:
+        """Drop the queue and stop the flusher."""
+        self._gone = True
+        self._queue.clear()
+        self.pending_bytes = 0
+        if self._flusher is not None:
+            self._flusher.cancel()
+
+
+def make_outbox(send: Send, limits: TransportLimits, *, eager: bool) -> Outbox:
+    """Return the outbox that fits what the host does."""
+    return PipelinedOutbox(send, limits) if eager else QueuedOutbox(send, limits)

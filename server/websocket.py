@@ -1,0 +1,344 @@
+"""Owns what handler code calls: receiving, sending, iterating, and the context manager.
+
+It turns payloads into messages and back; the state they depend on is `connection`'s.
+docs/topics/websocket.md has the table of methods and states that both implement.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from types import TracebackType
+from typing import Any, Generic, Literal, Self, TypeVar
+
+import msgspec
+
+from server.close_codes import CloseCode
+from server.codecs import JSON, encode_json_text, json_bytes
+from server.connection import CONNECTED, Connection, Phase, WebSocketState
+from server.exceptions import (
+    InvalidMessage,
+    MessageTooBig,
+    UnexpectedFrame,
+    WebSocketDisconnect,
+    WebSocketException,
+)
+from server.transport import Event
+
+__all__ = ["WebSocket", "WebSocketState"]
+
+T = TypeVar("T")
+Mode = Literal["text", "binary"]
+
+
+class WebSocket(Connection):
+    """One WebSocket, as a view sees it. Hashable by identity, so it may live in sets."""
+
+    __slots__ = ()
+
+    @property
+    def receive_type(self) -> Any:
+        """The type that `receive` returns on this route."""
+        return self.route.receive_type
+
+    @property
+    def send_type(self) -> Any:
+        """The type that `send` takes on this route."""
+        return self.route.send_type
+
+    @property
+    def auto_accept(self) -> bool:
+        """Whether the route accepts before its view runs."""
+        return self.route.auto_accept
+
+    @property
+    def caught_close_codes(self) -> Any:
+        """The disconnect codes that end the view quietly; `all` means every code."""
+        return self.route.caught_close_codes
+
+    # -- receive -------------------------------------------------------------------------------
+
+    async def receive(self) -> Any:
+        """Return the next message in the route's receive type.
+
+        Raises:
+            WebSocketDisconnect: the peer left; again at each further call.
+            RuntimeError: before accept or after close.
+            WebSocketException: the wrong kind of frame (1003), too big (1009), or on a typed
+                route an invalid message (1007); uncaught, it closes with that code.
+            msgspec.DecodeError: malformed, on a route of type "json".
+        """
+        kind = self.route.receive_type
+        if kind == "text":
+            return await self.receive_text()
+        if kind == "bytes":
+            return await self.receive_bytes()
+        if kind == "event":
+            event = await self._open_event()
+            if event["type"] == "websocket.disconnect":
+                raise self._disconnect()
+            return event
+        codec = self._codec
+        payload = await self._payload(codec.kind)
+        if kind == "json":
+            return codec.decode(payload)
+        try:
+            return codec.decoder(kind)(payload)
+        except msgspec.DecodeError as error:
+            raise InvalidMessage(str(error)) from None
+
+    async def receive_text(self) -> str:
+        """Return the next message, which must be text (else 1003)."""
+        return await self._payload("text")  # type: ignore[no-any-return]
+
+    async def receive_bytes(self) -> bytes:
+        """Return the next message, which must be binary (else 1003)."""
+        return await self._payload("bytes")  # type: ignore[no-any-return]
+
+    async def receive_json(self, mode: Mode = "text") -> Any:
+        """Return the next message decoded from JSON.
+
+        Args:
+            mode: the kind of frame it must come in.
+
+        Raises:
+            msgspec.DecodeError: not JSON; it is a ValueError.
+        """
+        return JSON.decode(await self._payload("bytes" if _is_binary(mode) else "text"))
+
+    async def receive_event(self) -> Event:
+        """Return the next ASGI event: the connect event first, the disconnect event last.
+
+        Raises:
+            RuntimeError: a second time before accept, or after the disconnect event.
+        """
+        if self._phase is Phase.CLOSED:
+            return self._closed_event()
+        if self._phase is Phase.LEFT:
+            raise RuntimeError("receive_event() after the disconnect event")
+        if self._phase is Phase.CONNECTING and not self._connect_event_given:
+            self._connect_event_given = True
+            return {"type": "websocket.connect"}
+        try:
+            return await self._open_event()
+        except WebSocketDisconnect:
+            return self._closed_event()
+
+    def _closed_event(self) -> Event:
+        code, reason = self.close_code, self.close_reason
+        return {"type": "websocket.disconnect", "code": code, "reason": reason}
+
+    async def _open_event(self) -> Event:
+        if self._phase is not CONNECTED:
+            self._refuse_receive()
+        event = await self.next_event()
+        if event["type"] == "websocket.receive":
+            text = event.get("text")
+            self._count(event["bytes"] if text is None else text)
+        return event
+
+    async def _payload(self, kind: Literal["text", "bytes"]) -> Any:
+        if self._phase is not CONNECTED:
+            self._refuse_receive()
+        event = await self.next_event()
+        if event["type"] == "websocket.disconnect":
+            raise self._disconnect()
+        # Hosts may give the other key too, with None.
+        payload = event.get(kind)
+        if payload is None:
+            other = "binary" if kind == "text" else "text"
+            self._count(event["bytes" if kind == "text" else "text"])
+            raise UnexpectedFrame("text" if kind == "text" else "binary", other)
+        self._count(payload)
+        return payload
+
+    def _count(self, payload: str | bytes) -> None:
+        size = _size(payload) if type(payload) is str else len(payload)
+        self.messages_received += 1
+        self.bytes_received += size
+        if size > self._max_message_size:
+            raise MessageTooBig(size, self._max_message_size)
+
+    # -- send ----------------------------------------------------------------------------------
+
+    async def send(self, message: Any) -> None:
+        """Send a message in the route's send type.
+
+        Raises:
+            WebSocketDisconnect: the peer is gone, or was closed for not reading (1013).
+            RuntimeError: before accept or after close.
+            TypeError: not what the route's send type takes; nothing was sent.
+        """
+        kind = self.route.send_type
+        if kind == "text":
+            await self.send_text(message)
+        elif kind == "bytes":
+            await self.send_bytes(message)
+        elif kind == "event":
+            await self.send_event(message)
+        else:
+            if isinstance(kind, type) and not isinstance(message, kind):
+                raise TypeError(f"send() takes {kind.__name__} here, not {_type(message)}")
+            payload = self._codec.encode(message)
+            await (self.send_text if self._codec.kind == "text" else self.send_bytes)(payload)
+
+    async def send_text(self, text: str) -> None:
+        """Send a text frame."""
+        # granian would send an empty frame for another type.
+        if not isinstance(text, str):
+            raise TypeError(f"send_text() takes a str, not {_type(text)}")
+        size = _size(text)
+        event: Event = {"type": "websocket.send", "text": text}
+        if not self.post(event, size):
+            await self.post_when_room(event, size)
+
+    async def send_bytes(self, data: bytes | bytearray | memoryview) -> None:
+        """Send a binary frame from bytes, bytearray or memoryview."""
+        if not isinstance(data, bytes):
+            if not isinstance(data, bytearray | memoryview):
+                raise TypeError(f"send_bytes() takes bytes, not {_type(data)}")
+            data = bytes(data)
+        size = len(data)
+        event: Event = {"type": "websocket.send", "bytes": data}
+        if not self.post(event, size):
+            await self.post_when_room(event, size)
+
+    async def send_json(self, message: Any, mode: Mode = "text") -> None:
+        """Send compact JSON.
+
+        Args:
+            mode: the kind of frame to send it in.
+
+        Raises:
+            TypeError: something in `message` has no JSON form; nothing was sent.
+        """
+        if _is_binary(mode):
+            await self.send_bytes(json_bytes(message))
+        else:
+            await self.send_text(encode_json_text(message))
+
+    async def send_event(self, event: Event) -> None:
+        """Send a raw ASGI event: websocket.accept, websocket.send or websocket.close.
+
+        Raises:
+            ValueError: another type, or not exactly one of "text" and "bytes".
+        """
+        kind = event.get("type")
+        if kind == "websocket.accept":
+            await self.accept(event.get("subprotocol"), event.get("headers"))
+        elif kind == "websocket.close":
+            await self.close(event.get("code", 1000), event.get("reason") or "")
+        elif kind != "websocket.send":
+            raise ValueError(f"send_event() does not know events of type {kind!r}")
+        elif (text := event.get("text")) is None and event.get("bytes") is not None:
+            await self.send_bytes(event["bytes"])
+        elif text is not None and event.get("bytes") is None:
+            await self.send_text(text)
+        else:
+            raise ValueError("a websocket.send event has exactly one of 'text' and 'bytes'")
+
+    # -- iterate -------------------------------------------------------------------------------
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        # Ends by exception, as Bocadillo's does; `iter_*` end quietly.
+        return await self.receive()
+
+    def iter_text(self) -> AsyncIterator[str]:
+        """Iterate over text messages; ends quietly when either side has closed."""
+        return _Messages(self, self.receive_text)
+
+    def iter_bytes(self) -> AsyncIterator[bytes]:
+        """Iterate over binary messages; ends quietly when either side has closed."""
+        return _Messages(self, self.receive_bytes)
+
+    def iter_json(self) -> AsyncIterator[Any]:
+        """Iterate over JSON messages; ends quietly when either side has closed."""
+        return _Messages(self, self.receive_json)
+
+    # -- context manager -----------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        if self._phase is not CONNECTED:
+            await self.accept()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        if isinstance(error, WebSocketDisconnect):
+            return self.route.catches(error.code)
+        if isinstance(error, WebSocketException):
+            await self.ensure_closed(error.code, error.reason)
+        elif isinstance(error, Exception):
+            await self.ensure_closed(CloseCode.INTERNAL_ERROR)
+        elif error is None:
+            await self.ensure_closed()
+        return False
+
+    # -- rooms ---------------------------------------------------------------------------------
+
+    async def join(self, room: str) -> None:
+        """Become a member of a room; joining again changes nothing."""
+        if self._phase is not CONNECTED:
+            self._refuse_receive()
+        self._app.rooms.join(self, room)
+
+    async def leave(self, room: str) -> None:
+        """Leave a room; a room not joined changes nothing."""
+        self._app.rooms.leave(self, room)
+
+    @property
+    def rooms(self) -> frozenset[str]:
+        """The rooms this connection is a member of."""
+        return frozenset(self._rooms)
+
+
+class _Messages(Generic[T]):
+    """Iterates over what `receive` returns until the connection has ended."""
+
+    __slots__ = ("_receive", "_ws")
+
+    def __init__(self, ws: WebSocket, receive: Callable[[], Awaitable[T]]) -> None:
+        self._ws = ws
+        self._receive = receive
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> T:
+        if self._ws.has_ended:
+            raise StopAsyncIteration
+        try:
+            return await self._receive()
+        except WebSocketDisconnect:
+            raise StopAsyncIteration from None
+
+
+def encode_event(message: Any, encode: Callable[[Any], str | bytes]) -> tuple[Event, int]:
+    """Return the event that carries `message`, and its payload's size in bytes.
+
+    Args:
+        encode: used for what is neither str nor bytes.
+    """
+    payload = message if isinstance(message, str | bytes) else encode(message)
+    if isinstance(payload, str):
+        return {"type": "websocket.send", "text": payload}, _size(payload)
+    return {"type": "websocket.send", "bytes": payload}, len(payload)
+
+
+def _size(text: str) -> int:
+    # An ASCII str knows that it is one, so the common case costs no encoding.
+    return len(text) if text.isascii() else len(text.encode())
+
+
+def _is_binary(mode: Mode) -> bool:
+    if mode not in ("text", "binary"):
+        raise ValueError(f"mode must be 'text' or 'binary', not {mode!r}")
+    return mode == "binary"
+
+
+def _type(value: object) -> str:
+    return type(value).__name__
