@@ -1,0 +1,136 @@
+"""Owns the settings of a served app: one frozen tree, its sources and its checks.
+
+A flag beats an environment variable `SWITCHBOARD_*`, which beats the TOML file, which beats the
+default. Workers are handed the frozen value; nothing reads the environment later.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import App as CommandLine
+from cyclopts import CycloptsError, Parameter
+from cyclopts.config import Env, Toml
+from cyclopts.validators import Number
+
+from server.exceptions import SettingsError
+from server.transport import TransportLimits
+
+ENV_PREFIX = "SWITCHBOARD_"
+DEFAULT_FILE = "switchboard.toml"
+
+Seconds = Annotated[float, Parameter(validator=Number(gt=0, lte=3600))]
+Count = Annotated[int, Parameter(validator=Number(gte=1))]
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConnectionSettings:
+    """Bounds of each connection.
+
+    Attributes:
+        window_messages: Sends under way at once per connection.
+        window_bytes: Payload bytes under way at once per connection.
+        send_timeout_s: Seconds a send waits for a peer that does not read (then 1013).
+        close_timeout_s: Seconds a close waits for a peer that does not read.
+    """
+
+    window_messages: Count = TransportLimits.window_messages
+    window_bytes: Count = TransportLimits.window_bytes
+    send_timeout_s: Seconds = TransportLimits.send_timeout_s
+    close_timeout_s: Seconds = TransportLimits.close_timeout_s
+
+    def limits(self) -> TransportLimits:
+        """Return them as the transport takes them."""
+        return TransportLimits(**{f.name: getattr(self, f.name) for f in fields(self)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything `serve` can be told.
+
+    Attributes:
+        workers: Worker processes; default: one per core.
+        host: Address to listen on; 0.0.0.0 opens it to the network.
+        port: Port to listen on; 0 takes a free one.
+        backlog: Handshakes the kernel may queue per worker.
+        stop_timeout_s: Seconds a worker has to end before it is killed.
+        log_level: Least important lines to print.
+        connection: Bounds of each connection.
+    """
+
+    workers: Annotated[int, Parameter(validator=Number(gte=1, lte=256))] = _cores()
+    host: str = "127.0.0.1"
+    port: Annotated[int, Parameter(validator=Number(gte=0, lte=65535))] = 8000
+    backlog: Annotated[int, Parameter(validator=Number(gte=128, lte=65535))] = 4096
+    stop_timeout_s: Annotated[int, Parameter(validator=Number(gte=1, lte=3600))] = 15
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    connection: ConnectionSettings = ConnectionSettings()  # noqa: RUF009 - frozen
+
+
+def add_sources(command_line: CommandLine, config_file: Path | None) -> None:
+    """Make `command_line` read the environment and a TOML file where flags are silent.
+
+    Args:
+        config_file: must exist if given; None reads `switchboard.toml` here if there is one.
+
+    Raises:
+        SettingsError: the file does not exist.
+    """
+    if config_file is not None and not config_file.is_file():
+        raise SettingsError(f"--config {config_file}: no such file")
+    path = config_file or Path(DEFAULT_FILE)
+    command_line.config = (
+        Env(ENV_PREFIX, command=False),
+        Toml(path, use_commands_as_keys=False),
+    )
+
+
+def split_config_flag(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
+    """Take `--config FILE` out of the arguments: it decides how the others are read.
+
+    Raises:
+        SettingsError: `--config` without a file.
+    """
+    rest: list[str] = []
+    path: Path | None = None
+    iterator = iter(arguments)
+    for argument in iterator:
+        if argument == "--config":
+            value = next(iterator, None)
+            if value is None:
+                raise SettingsError("--config needs a file")
+            path = Path(value)
+        elif argument.startswith("--config="):
+            path = Path(argument.removeprefix("--config="))
+        else:
+            rest.append(argument)
+    return path, rest
+
+
+def explain(error: CycloptsError) -> str:
+    """Return cyclopts' message as one line."""
+    text = " ".join(str(error).split())
+    return text or type(error).__name__
+
+
+def as_toml(settings: Any, prefix: str = "") -> str:
+    """Return settings as the TOML file that would give them."""
+    lines: list[str] = []
+    tables: list[str] = []
+    for field in fields(settings):
+        value = getattr(settings, field.name)
+        if hasattr(value, "__dataclass_fields__"):
+            tables.append(f"\n[{prefix}{field.name}]\n" + as_toml(value, f"{field.name}."))
+        else:
+            lines.append(f"{field.name} = {_toml(value)}\n")
+    return "".join(lines + tables)
+
+
+def _toml(value: Any) -> str:
+    return f'"{value}"' if isinstance(value, str) else str(value)

@@ -1,0 +1,112 @@
+"""Owns every touch of granian: how its server is configured and what its workers run first.
+
+It knows nothing of the app but a function that loads it. Pinned to granian 2.8 (pyproject.toml),
+because later issues override private methods here.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from granian import Granian
+from granian.constants import HTTPModes, Interfaces, Loops, RuntimeModes
+from granian.log import LogLevels
+
+ASGIApp = Callable[..., Any]
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+@dataclass(frozen=True)
+class HostConfig:
+    """What granian is told.
+
+    Attributes:
+        title: of the processes, as `ps` shows them.
+        stop_timeout_s: how long a worker may take to end before it is killed.
+    """
+
+    host: str
+    port: int
+    workers: int
+    backlog: int
+    stop_timeout_s: int
+    log_level: str
+    title: str
+
+
+class Host:
+    """granian, configured; `run` serves until a signal.
+
+    Args:
+        load: called once in each worker; returns the ASGI app. Must be picklable.
+    """
+
+    def __init__(self, config: HostConfig, load: Callable[[], ASGIApp]) -> None:
+        self._load = load
+        self._server = Granian(
+            target=config.title,
+            address=config.host,
+            port=config.port,
+            interface=Interfaces.ASGI,
+            workers=config.workers,
+            loop=Loops.uvloop,
+            # One thread carries out all sends of a worker in the order they were made.
+            runtime_mode=RuntimeModes.st,
+            runtime_threads=1,
+            # HTTP/2 would need WebSockets over RFC 8441, which granian does not have.
+            http=HTTPModes.http1,
+            backlog=config.backlog,
+            # granian splits the backlog among workers; the kernel's queue is per listener.
+            backpressure=config.backlog,
+            respawn_failed_workers=True,
+            workers_kill_timeout=config.stop_timeout_s,
+            process_name=config.title,
+            log_level=LogLevels(config.log_level),
+            log_dictconfig=log_config(config.log_level),
+        )
+
+    def run(self) -> None:
+        """Serve until SIGINT or SIGTERM.
+
+        Raises:
+            SystemExit: workers keep failing.
+        """
+        self._server.serve(target_loader=partial(load_in_worker, self._load), wrap_loader=False)
+
+
+def load_in_worker(load: Callable[[], ASGIApp]) -> ASGIApp:
+    """Prepare this worker process, then load the app; runs in the worker, before its loop."""
+    leave_terminal()
+    return load()
+
+
+def leave_terminal() -> None:
+    """Stay out of the way of Ctrl-C, and end when the supervisor is gone.
+
+    The terminal signals its whole foreground group; a worker that got that too would drop its
+    connections before the supervisor can see to them.
+    """
+    supervisor = os.getppid()
+    os.setpgid(0, 0)
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+        if os.getppid() != supervisor:  # it died between the two calls
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def log_config(level: str) -> dict[str, Any]:
+    """Return the logging configuration of supervisor and workers, for `logging.config`."""
+    handler = {"formatter": "line", "class": "logging.StreamHandler", "stream": "ext://sys.stderr"}
+    logger = {"handlers": ["stderr"], "level": level.upper(), "propagate": False}
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+        "handlers": {"stderr": handler},
+        "loggers": {name: dict(logger) for name in ("_granian", "granian.access", "switchboard")},
+    }

@@ -1,0 +1,78 @@
+"""Owns the look at the machine before serving: port, file limit; changes nothing.
+
+Each check returns or raises text for a person; what to do about it is the caller's.
+"""
+
+import errno
+import os
+import resource
+import socket
+
+FILES_PER_CONNECTION = 1
+RESERVED_FILES = 100
+WANTED_FILES = 10_000
+
+
+class PreflightError(Exception):
+    """The server cannot start here; the message says why, and the way out, in one line."""
+
+
+def claim_port(host: str, port: int) -> int:
+    """Return the port to listen on: `port`, or a free one if that is 0.
+
+    Raises:
+        PreflightError: it is taken, not allowed, or the host is not an address of this machine.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except OSError as error:
+        raise PreflightError(f"host {host!r}: {error.strerror or error}") from None
+    with socket.socket(family, kind, protocol) as probe:
+        # Without SO_REUSEPORT, which workers set: two servers would share the port unnoticed.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+        except OSError as error:
+            raise PreflightError(_bind_problem(host, port, error)) from None
+        return int(probe.getsockname()[1])
+
+
+def _bind_problem(host: str, port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return (
+            f"port {port} on {host} is taken: stop what listens there (ss -ltnp 'sport = :{port}'"
+            " shows it), or choose another with --port, or --port 0 for a free one"
+        )
+    if error.errno == errno.EACCES:
+        return f"port {port} needs privileges: choose one from 1024 up with --port"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"host {host!r} is not an address of this machine: try 127.0.0.1 or 0.0.0.0"
+    return f"cannot listen on {host}:{port}: {error.strerror}"
+
+
+def file_limit_warning(wanted: int = WANTED_FILES) -> str | None:
+    """Return a warning if a worker may hold fewer than `wanted` connections, else None.
+
+    The soft limit is raised to the hard limit first, which needs no privilege.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            soft = hard
+        except (OSError, ValueError):
+            pass
+    room = (soft - RESERVED_FILES) // FILES_PER_CONNECTION
+    if room >= wanted:
+        return None
+    return (
+        f"each worker may open {soft} files, so hold about {max(room, 0)} connections; raise it"
+        " with `ulimit -n 65536` in this shell, or LimitNOFILE=65536 in the systemd unit"
+    )
+
+
+def is_privileged() -> bool:
+    """Whether this process runs as root, which a server open to a network should not."""
+    return os.geteuid() == 0
