@@ -35,7 +35,7 @@ class Codec:
         self.encode = encode
         self._make_decoder = make_decoder
         self._decoders: dict[Any, Decode] = {}
-        self.decode: Decode = make_decoder(Any).decode
+        self.decode: Decode = _checked(make_decoder(Any).decode)
 
     def decoder(self, type_: Any) -> Decode:
         """Return the decoder for `type_`, made at the first call and kept.
@@ -45,8 +45,22 @@ class Codec:
         """
         decode = self._decoders.get(type_)
         if decode is None:
-            decode = self._decoders[type_] = self._make_decoder(type_).decode
+            decode = self._decoders[type_] = _checked(self._make_decoder(type_).decode)
         return decode
+
+
+def _checked(decode: Decode) -> Decode:
+    """Make one error of all that a peer can cause: msgspec has no DecodeError for these two."""
+
+    def checked(payload: Any, /) -> Any:
+        try:
+            return decode(payload)
+        except (UnicodeDecodeError, UnicodeEncodeError) as error:
+            raise msgspec.DecodeError(f"Invalid UTF-8: {error.reason}") from None
+        except RecursionError:
+            raise msgspec.DecodeError("Nested too deeply") from None
+
+    return checked
 
 
 _json_encode = msgspec.json.Encoder().encode

@@ -331,10 +331,16 @@ class Connection(Handshake):
         """Return the next event of an open connection, a disconnect event included.
 
         Raises:
+            RuntimeError: not accepted yet, closed from this side, or another task is receiving.
             WebSocketDisconnect: the connection was closed while this task waited.
         """
+        if self._phase is not CONNECTED:
+            self._refuse_receive()
+        inbox = self._inbox
         try:
-            event = await self._inbox.next()
+            if not inbox.pending.done():
+                await inbox.arrival()
+            event = inbox.take()
         except ReceiveGivenUp:
             raise self._disconnect() from None
         if event["type"] == "websocket.disconnect":

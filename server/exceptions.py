@@ -22,7 +22,7 @@ import msgspec
 from server.close_codes import CloseCode, check_close, truncate_reason
 
 
-class WebSocketException(Exception):  # noqa: N818 - the guides' name
+class WebSocketException(Exception):
     """Ends the view and closes the connection with `code` and `reason`.
 
     Raises:

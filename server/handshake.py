@@ -40,6 +40,8 @@ class Handshake:
     def http(self) -> HTTPConnection:
         """The handshake request as Starlette sees it."""
         if self._http is None:
+            # ASGI lets a host leave it out, Starlette does not.
+            self.scope["query_string"] = self.query_string
             self._http = HTTPConnection(self.scope)
         return self._http
 
@@ -56,7 +58,7 @@ class Handshake:
     @property
     def query_string(self) -> bytes:
         """The query string as it came, without the question mark."""
-        return bytes(self.scope.get("query_string", b""))
+        return bytes(self.scope.get("query_string") or b"")
 
     @property
     def query_params(self) -> QueryParams:
@@ -84,13 +86,13 @@ class Handshake:
     def client(self) -> Address | None:
         """The peer's host and port, or None if the host does not tell."""
         client = self.scope.get("client")
-        # granian gives the port as text.
-        return Address(str(client[0]), int(client[1])) if client else None
+        # granian gives the port as text; over a Unix socket there may be none.
+        return Address(str(client[0]), int(client[1] or 0)) if client else None
 
     @property
     def subprotocols(self) -> list[str]:
         """The subprotocols the client offers, in its order of preference."""
-        return list(self.scope.get("subprotocols", ()))
+        return list(self.scope.get("subprotocols") or ())
 
     @property
     def session(self) -> Mapping[str, Any]:
@@ -151,6 +153,7 @@ def accept_headers(headers: HeaderPairs | None) -> list[tuple[bytes, bytes]]:
 
     Raises:
         ValueError: a name that belongs to the handshake, or text no header may carry.
+        TypeError: a name or value that is neither str nor bytes.
     """
     pairs = headers.items() if isinstance(headers, Mapping) else headers or ()
     result = []
@@ -161,14 +164,18 @@ def accept_headers(headers: HeaderPairs | None) -> list[tuple[bytes, bytes]]:
             raise ValueError(f"header {raw_name.decode()!r} belongs to the handshake itself")
         if not _TOKEN.fullmatch(raw_name.decode("latin-1")):
             raise ValueError(f"{name!r} is not a header name")
-        if any(byte < 32 and byte != 9 for byte in raw_value):
+        if any((byte < 32 and byte != 9) or byte == 127 for byte in raw_value):
             raise ValueError(f"header {raw_name.decode()!r} has a control character in its value")
         result.append((raw_name, raw_value))
     return result
 
 
-def _latin1(text: str | bytes) -> bytes:
+def _latin1(text: object) -> bytes:
+    if isinstance(text, bytes):
+        return text
+    if not isinstance(text, str):
+        raise TypeError(f"header text must be str or bytes, not {type(text).__name__}")
     try:
-        return text.encode("latin-1") if isinstance(text, str) else bytes(text)
+        return text.encode("latin-1")
     except UnicodeEncodeError:
         raise ValueError(f"header text {text!r} is not latin-1") from None

@@ -103,7 +103,7 @@ class Planner:
                 provider = self._store.get(parameter.name)
             if provider is not None:
                 nodes.append((parameter.name, self._provider_node(provider, path_names, chain)))
-            elif self._is_connection(parameter, signature.annotations):
+            elif self._is_connection(parameter, signature.annotations[parameter.name]):
                 connections.append(parameter.name)
             else:
                 check_convertible(function, parameter)
@@ -158,8 +158,9 @@ class Planner:
             )
         return node
 
-    def _is_connection(self, parameter: Parameter, annotations: Mapping[str, Any]) -> bool:
-        annotation = annotations[parameter.name]
+    def _is_connection(self, parameter: Parameter, annotation: Any) -> bool:
+        if parameter.source != "query" or parameter.is_explicit:
+            return False
         if isinstance(annotation, type):
             return issubclass(annotation, self._connection_types)
         return annotation is Any and parameter.name in _CONNECTION_NAMES
@@ -192,6 +193,8 @@ class AppValues:
     async def close(self) -> None:
         """Tear down in reverse order and forget the values."""
         self._values.clear()
+        # A lock that was waited for belongs to that event loop; test clients start another.
+        self._lock = asyncio.Lock()
         stack, self._stack = self._stack, AsyncExitStack()
         await stack.aclose()
 
@@ -204,10 +207,11 @@ class RequestValues:
         self._http = http
         self._path_params = path_params
         self._values: dict[Node, Any] = {}
+        self._locks: dict[Node, asyncio.Lock] = {}
         self._stack = AsyncExitStack()
 
     async def arguments(self, plan: Plan, app_values: AppValues) -> dict[str, Any]:
-        """Make everything in `plan`; request values are checked before anything is made.
+        """Make everything in `plan`; the view's own request values are checked before that.
 
         Raises:
             ParameterError: a request value is missing or does not convert.
@@ -238,11 +242,17 @@ class RequestValues:
         if node.is_app_scoped:
             return await app_values.get(node)
         if node not in self._values:
-            arguments = self._read(node.inputs)
-            for name, inner in node.inputs.nodes:
-                arguments[name] = await self._lazy_or_value(inner, app_values)
-            self._values[node] = await _enter(node, arguments, self._stack)
+            # Two tasks of one view may await lazy values at the same time.
+            async with self._locks.setdefault(node, asyncio.Lock()):
+                if node not in self._values:
+                    await self._make(node, app_values)
         return self._values[node]
+
+    async def _make(self, node: Node, app_values: AppValues) -> None:
+        arguments = self._read(node.inputs)
+        for name, inner in node.inputs.nodes:
+            arguments[name] = await self._lazy_or_value(inner, app_values)
+        self._values[node] = await _enter(node, arguments, self._stack)
 
     async def close(self) -> None:
         """Tear down in reverse order; every teardown runs, the last error is raised."""
@@ -266,25 +276,34 @@ async def _enter(node: Node, arguments: dict[str, Any], stack: AsyncExitStack) -
     view ended.
     """
     function = node.function
-    if inspect.isasyncgenfunction(function):
-        async_generator = function(**arguments)
-        value = await anext(async_generator)
-        stack.push_async_callback(_finish_async, async_generator)
-        return value
-    if inspect.isgeneratorfunction(function):
-        generator = function(**arguments)
-        value = next(generator)
-        stack.callback(_finish, generator)
-        return value
+    try:
+        if inspect.isasyncgenfunction(function):
+            async_generator = function(**arguments)
+            value = await anext(async_generator)
+            stack.push_async_callback(_finish_async, node, async_generator)
+            return value
+        if inspect.isgeneratorfunction(function):
+            generator = function(**arguments)
+            value = next(generator)
+            stack.callback(_finish, node, generator)
+            return value
+    except (StopIteration, StopAsyncIteration):
+        raise _not_one_yield(node) from None
     value = function(**arguments)
     return await value if inspect.isawaitable(value) else value
 
 
-async def _finish_async(generator: Any) -> None:
+async def _finish_async(node: Node, generator: Any) -> None:
     async for _ in generator:
-        raise ProviderDeclarationError("a provider must yield exactly once")
+        await generator.aclose()
+        raise _not_one_yield(node)
 
 
-def _finish(generator: Any) -> None:
+def _finish(node: Node, generator: Any) -> None:
     for _ in generator:
-        raise ProviderDeclarationError("a provider must yield exactly once")
+        generator.close()
+        raise _not_one_yield(node)
+
+
+def _not_one_yield(node: Node) -> ProviderDeclarationError:
+    return ProviderDeclarationError(f"{node.label!r} must yield exactly once")

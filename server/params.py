@@ -4,12 +4,15 @@
 Conversion is msgspec's lax mode, with stricter words for booleans and no non-finite floats.
 """
 
+import functools
 import inspect
 import math
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Annotated, Any, Literal, Protocol, Union, get_args, get_origin
 
 import msgspec
@@ -22,6 +25,19 @@ MAX_VALUE_BYTES = 8192
 _TRUE = frozenset(("true", "on", "1"))
 _FALSE = frozenset(("false", "off", "0"))
 _MANY = (list, set, tuple, frozenset)
+_MANY_TYPES = (*_MANY, Sequence, AbstractSet, Collection)
+_TEXTLESS = (
+    msgspec.inspect.CollectionType,
+    msgspec.inspect.CustomType,
+    msgspec.inspect.DataclassType,
+    msgspec.inspect.DictType,
+    msgspec.inspect.ExtType,
+    msgspec.inspect.NamedTupleType,
+    msgspec.inspect.NoneType,
+    msgspec.inspect.StructType,
+    msgspec.inspect.TupleType,
+    msgspec.inspect.TypedDictType,
+)
 
 
 @dataclass(frozen=True)
@@ -51,14 +67,6 @@ class Depends:
     """
 
     dependency: Callable[..., Any]
-
-
-class Values(Protocol):
-    """A multidict: `[name]` is the last value, `getlist` all of them."""
-
-    def getlist(self, key: str, /) -> list[str]: ...
-
-    def keys(self) -> Any: ...
 
 
 class RequestValues(Protocol):
@@ -100,19 +108,38 @@ class Parameter:
             ParameterError: missing without default (422), too long or not convertible (400).
         """
         if _is_struct(self.type) and self.source == "query":
-            return self._convert(_fields(self.type, request.query_params))
-        values = self._texts(request, path_params)
-        if not values:
+            return self._read_struct(request.query_params)
+        return self._value(self._texts(request, path_params))
+
+    def _read_struct(self, query: Any) -> Any:
+        """Read each field as a query parameter of its own."""
+        fields = msgspec.structs.fields(_bare(self.type))
+        given = [(info, query.getlist(info.encode_name)) for info in fields]
+        if self.default is not MISSING and not any(texts for _, texts in given):
+            return self.default
+        arguments = {}
+        for info, texts in given:
+            if texts or info.required:
+                field_of = Parameter(info.name, "query", info.encode_name, info.type, MISSING, True)
+                arguments[info.name] = field_of._value(texts)
+        try:
+            return _bare(self.type)(**arguments)
+        except (TypeError, ValueError) as error:  # from its __post_init__
+            raise ParameterError(self.source, self.wire_name, str(error)) from None
+
+    def _value(self, texts: Sequence[str]) -> Any:
+        if not texts:
             if self.default is MISSING:
                 raise ParameterError(self.source, self.wire_name, "is required", status=422)
             return self.default
-        for value in values:
-            if len(value) > MAX_VALUE_BYTES or len(value.encode()) > MAX_VALUE_BYTES:
+        for text in texts:
+            if len(text.encode("utf-8", "surrogatepass")) > MAX_VALUE_BYTES:
                 problem = f"is too long, the limit is {MAX_VALUE_BYTES} bytes"
                 raise ParameterError(self.source, self.wire_name, problem)
-        if get_origin(_bare(self.type)) in _MANY or _bare(self.type) in _MANY:
-            return self._convert(values)
-        return self._convert(values[-1])
+        try:
+            return convert(list(texts) if _is_many(self.type) else texts[-1], self.type)
+        except (TypeError, ValueError) as error:
+            raise ParameterError(self.source, self.wire_name, str(error)) from None
 
     def _texts(self, request: RequestValues, path_params: Mapping[str, str]) -> Sequence[str]:
         if self.source == "query":
@@ -122,12 +149,6 @@ class Parameter:
         mapping = path_params if self.source == "path" else request.cookies
         value = mapping.get(self.wire_name)
         return () if value is None else (value,)
-
-    def _convert(self, value: Any) -> Any:
-        try:
-            return convert(value, self.type)
-        except (msgspec.ValidationError, ValueError) as error:
-            raise ParameterError(self.source, self.wire_name, str(error)) from None
 
 
 @dataclass(frozen=True)
@@ -145,19 +166,35 @@ class Signature:
     annotations: Mapping[str, Any]
 
 
-def convert(value: Any, type_: Any) -> Any:
-    """Convert text (or a list or dict of text) to `type_`.
+def convert(value: str | list[str], type_: Any) -> Any:
+    """Convert text to `type_`, or a list of texts to a collection type.
 
     Raises:
         msgspec.ValidationError: it does not convert; the message says what was expected.
+        ValueError: it has half of a surrogate pair, so it is no Unicode text.
+        TypeError: a member of a set cannot be hashed, as the Decimal `sNaN`.
     """
     if type_ is Any or type_ is str:
         return value
-    if _bare(type_) is bool and isinstance(value, str):
-        return _word_to_bool(value)
-    result = msgspec.convert(value, type_, strict=False)
+    bare = _bare(type_)
+    if isinstance(value, list):
+        prepared: Any = [_prepare(text, _item_type(bare, i)) for i, text in enumerate(value)]
+    else:
+        prepared = _prepare(value, bare)
+    result = msgspec.convert(prepared, type_, strict=False)
     _refuse_non_finite(result)
     return result
+
+
+def _prepare(text: str, type_: Any) -> str | bool:
+    return _word_to_bool(text) if _bare(type_) is bool else text
+
+
+def _item_type(collection: Any, index: int) -> Any:
+    items = get_args(collection)
+    if get_origin(collection) is tuple and items[-1:] != (...,):
+        return items[index] if index < len(items) else Any
+    return items[0] if items else Any
 
 
 def _word_to_bool(word: str) -> bool:
@@ -171,6 +208,8 @@ def _word_to_bool(word: str) -> bool:
 
 def _refuse_non_finite(value: Any) -> None:
     if isinstance(value, float) and not math.isfinite(value):
+        raise msgspec.ValidationError("Expected a finite number")
+    if isinstance(value, Decimal) and not value.is_finite():
         raise msgspec.ValidationError("Expected a finite number")
     if isinstance(value, _MANY):
         for item in value:
@@ -190,18 +229,14 @@ def _bare(type_: Any) -> Any:
 
 def _is_struct(type_: Any) -> bool:
     bare = _bare(type_)
+    bare = get_origin(bare) or bare
     return isinstance(bare, type) and issubclass(bare, msgspec.Struct)
 
 
-def _fields(type_: Any, query: Any) -> dict[str, Any]:
-    """Collect a Struct's fields from the query string."""
-    texts: dict[str, Any] = {}
-    for info in msgspec.structs.fields(_bare(type_)):
-        values = query.getlist(info.encode_name)
-        if values:
-            many = get_origin(_bare(info.type)) in _MANY or _bare(info.type) in _MANY
-            texts[info.encode_name] = values if many else values[-1]
-    return texts
+def _is_many(type_: Any) -> bool:
+    """Whether all values of a repeated key are taken, not only the last."""
+    bare = _bare(type_)
+    return bare in _MANY_TYPES or get_origin(bare) in _MANY_TYPES
 
 
 def read_signature(
@@ -215,19 +250,23 @@ def read_signature(
         skip_first: the first positional parameter is the connection and is passed by position.
 
     Raises:
-        TypeError: an annotation cannot be evaluated, or is a type msgspec cannot convert to.
+        TypeError: an annotation cannot be evaluated, a parameter can only be passed by position,
+            or `Depends` has no function.
     """
     parameters: list[Parameter] = []
     depends: dict[str, Callable[..., Any]] = {}
     annotations: dict[str, Any] = {}
     variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    arguments = [p for p in inspect.signature(function).parameters.values()]
-    for index, argument in enumerate(arguments):
+    for index, argument in enumerate(inspect.signature(function).parameters.values()):
         if argument.kind in variadic or (skip_first and index == 0):
             continue
+        if argument.kind is inspect.Parameter.POSITIONAL_ONLY:
+            raise TypeError(
+                f"{_name(function)}(): {argument.name!r} is positional-only, but is passed by name"
+            )
         annotation = _evaluate(function, argument)
         annotations[argument.name] = annotation
-        marker, default = _marker(annotation, argument.default)
+        marker, default = _marker(function, argument, annotation)
         if isinstance(marker, Depends):
             depends[argument.name] = marker.dependency
         else:
@@ -241,12 +280,8 @@ def _evaluate(function: Callable[..., Any], argument: inspect.Parameter) -> Any:
         return Any
     if not isinstance(annotation, str):
         return annotation
-    namespace = inspect.unwrap(function)
-    scope = dict(getattr(namespace, "__globals__", {}))
-    if inspect.isfunction(namespace):
-        scope.update(inspect.getclosurevars(namespace).nonlocals)
     try:
-        return eval(annotation, scope)  # noqa: S307 - the programmer's own annotation, as typing does
+        return eval(annotation, _scope(function))  # noqa: S307 - the programmer's own annotation, as typing does
     except Exception as error:
         raise TypeError(
             f"{_name(function)}(): cannot evaluate the annotation {annotation!r} of"
@@ -254,18 +289,41 @@ def _evaluate(function: Callable[..., Any], argument: inspect.Parameter) -> Any:
         ) from error
 
 
-def _marker(annotation: Any, default: Any) -> tuple[_Marker | Depends | None, Any]:
-    if isinstance(default, Depends):
-        return default, MISSING
-    if isinstance(default, _Marker):
-        return default, default.default
+def _scope(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return the names that the function's annotations were written with."""
+    function = inspect.unwrap(function)
+    while isinstance(function, functools.partial):
+        function = inspect.unwrap(function.func)
+    scope = dict(getattr(function, "__globals__", {}))
+    code, cells = getattr(function, "__code__", None), getattr(function, "__closure__", None)
+    for name, cell in zip(code.co_freevars if code else (), cells or (), strict=True):
+        try:
+            scope[name] = cell.cell_contents
+        except ValueError:  # not assigned yet
+            pass
+    return scope
+
+
+def _marker(
+    function: Callable[..., Any], argument: inspect.Parameter, annotation: Any
+) -> tuple[_Marker | Depends | None, Any]:
+    for index, extra in enumerate((argument.default, *_extras(annotation))):
+        if extra is Depends:
+            raise TypeError(f"{_name(function)}(): {argument.name!r}: write Depends(function)")
+        marker = extra() if isinstance(extra, type) and issubclass(extra, _Marker) else extra
+        if isinstance(marker, _Marker | Depends):
+            return marker, MISSING if index == 0 else argument.default
+    return None, argument.default
+
+
+def _extras(annotation: Any) -> list[Any]:
+    """Return what `Annotated` adds, also inside `Annotated[...] | None`."""
+    args = get_args(annotation)
     if get_origin(annotation) is Annotated:
-        for extra in get_args(annotation)[1:]:
-            if isinstance(extra, type) and issubclass(extra, _Marker):
-                extra = extra()
-            if isinstance(extra, _Marker | Depends):
-                return extra, default
-    return None, default
+        return list(args[1:])
+    if get_origin(annotation) in (Union, types.UnionType):
+        return [extra for arg in args for extra in _extras(arg)]
+    return []
 
 
 def _parameter(
@@ -291,18 +349,39 @@ def _parameter(
 
 
 def check_convertible(function: Callable[..., Any], parameter: Parameter) -> None:
-    """Refuse a parameter type that no text converts to.
+    """Refuse a parameter type that no text converts to; a provider was meant, most likely.
 
     Raises:
         TypeError: names the function, the parameter and the type.
     """
+    problem = ""
     try:
-        msgspec.json.Decoder(parameter.type)
+        info = msgspec.inspect.type_info(_bare(parameter.type))
     except (TypeError, RuntimeError, NameError) as error:
-        raise TypeError(
-            f"{_name(function)}(): parameter {parameter.name!r} has type {parameter.type!r},"
-            f" which no {parameter.source} value converts to: {error}"
-        ) from None
+        problem = f": {error}"
+    else:
+        is_query_struct = parameter.source == "query" and _is_struct(parameter.type)
+        if is_query_struct or all(map(_takes_text, _items(info))):
+            return
+    raise TypeError(
+        f"{_name(function)}(): parameter {parameter.name!r} has type {parameter.type!r}, which no"
+        f" {parameter.source} value converts to, and no provider is called so{problem}"
+    )
+
+
+def _items(info: Any) -> Sequence[Any]:
+    """Return what single texts have to become: a collection's items, or the type itself."""
+    if isinstance(info, msgspec.inspect.TupleType):
+        return info.item_types
+    return (info.item_type,) if isinstance(info, msgspec.inspect.CollectionType) else (info,)
+
+
+def _takes_text(info: Any) -> bool:
+    if isinstance(info, msgspec.inspect.Metadata):
+        return _takes_text(info.type)
+    if isinstance(info, msgspec.inspect.UnionType):
+        return any(map(_takes_text, info.types))
+    return not isinstance(info, _TEXTLESS)
 
 
 def _name(function: Callable[..., Any]) -> str:

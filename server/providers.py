@@ -128,7 +128,8 @@ def provider(
     """
 
     def declare(function: Callable[..., Any]) -> Provider:
-        made = Provider(function, name or function.__name__, scope, lazy, autouse)
+        label = name or str(getattr(function, "__name__", function))
+        made = Provider(function, label, scope, lazy, autouse)
         STORE.declare(made)
         return made
 

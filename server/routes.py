@@ -127,7 +127,7 @@ class Router:
                     caught=caught_close_codes,
                     silences_at_exit=auto_accept,
                     codec=codec,
-                    subprotocols=tuple(subprotocols),
+                    subprotocols=subprotocols,
                     max_message_size=max_message_size,
                     name=name,
                 )
@@ -162,11 +162,14 @@ class Router:
                     Pattern(path),
                     view,
                     auto_accept=auto_accept,
-                    types=(receive_type or value_type, send_type or value_type),
+                    types=(
+                        receive_type or value_type or "event",
+                        send_type or value_type or "event",
+                    ),
                     caught=caught_close_codes,
                     silences_at_exit=True,
                     codec=codec,
-                    subprotocols=tuple(subprotocols),
+                    subprotocols=subprotocols,
                     max_message_size=max_message_size,
                     name=name,
                 )
@@ -187,8 +190,12 @@ class Router:
         """
 
         def register(view: V) -> V:
-            upper = tuple(method.upper() for method in methods)
-            self._add_http(HTTPRoute(Pattern(path), view, upper, name or view.__name__))
+            pattern = Pattern(path)
+            where = f"route {pattern.text!r}"
+            upper = tuple(method.upper() for method in _strings(where, "methods", methods))
+            if not upper:
+                raise RouteError(f"{where}: methods must name at least one")
+            self._add_http(HTTPRoute(pattern, view, upper, name or _name(view)))
             return view
 
         return register
@@ -213,9 +220,7 @@ class Router:
         router._included_in.append((self, prefix))
 
     def _reaches(self, router: "Router") -> bool:
-        return any(
-            parent is router or parent._reaches(router) for parent, _ in self._included_in
-        )
+        return any(parent is router or parent._reaches(router) for parent, _ in self._included_in)
 
     def mount(self, prefix: str, app: Any) -> None:
         """Hand everything under `prefix` to an ASGI app that sees the path without the prefix.
@@ -284,13 +289,14 @@ def _websocket_route(
     caught: CloseCodes,
     silences_at_exit: bool,
     codec: str | None,
-    subprotocols: tuple[str, ...],
+    subprotocols: Sequence[str],
     max_message_size: int | None,
     name: str | None,
 ) -> WebSocketRoute:
     where = f"route {pattern.text!r}"
     if not inspect.iscoroutinefunction(view):
-        raise ExpectedAsync(f"{where}: {getattr(view, '__name__', view)!r} must be 'async def'")
+        raise ExpectedAsync(f"{where}: {_name(view)!r} must be 'async def'")
+    subprotocols = _strings(where, "subprotocols", subprotocols)
     if codec is not None and codec not in CODECS:
         raise RouteError(f"{where}: codec {codec!r} is unknown, use one of {sorted(CODECS)}")
     if caught is not all and not (
@@ -314,8 +320,20 @@ def _websocket_route(
         CODECS[codec] if codec else None,
         subprotocols,
         max_message_size,
-        name or view.__name__,
+        name or _name(view),
     )
+
+
+def _name(view: View) -> str:
+    # A functools.partial has no name of its own.
+    return str(getattr(view, "__name__", view))
+
+
+def _strings(where: str, option: str, values: Sequence[str]) -> tuple[str, ...]:
+    # A lone string is a sequence too, of its characters.
+    if isinstance(values, str):
+        raise RouteError(f"{where}: {option} must be a list, such as [{values!r}]")
+    return tuple(values)
 
 
 def _check_type(where: str, type_: Any) -> None:

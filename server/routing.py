@@ -5,6 +5,7 @@ rest without handing it to the view. Everything else is literal. Trailing slashe
 """
 
 import re
+from keyword import iskeyword
 from typing import Generic, NamedTuple, TypeVar
 
 from server.exceptions import RouteError
@@ -55,15 +56,15 @@ class Pattern:
         return literal
 
     def _field(self, field: str) -> str:
-        name, _, converter = field.partition(":")
+        name, colon, converter = field.partition(":")
         if not field:
             return f"(?:{_REST})"
-        if converter not in ("", "path"):
+        if colon and converter != "path":
             raise TypeError(
                 f"route pattern {self.text!r}: unknown converter {converter!r}; write"
                 f" {{{name}}} and annotate the view's parameter, or {{{name}:path}}"
             )
-        if not name.isidentifier():
+        if not name.isidentifier() or iskeyword(name):
             raise RouteError(f"route pattern {self.text!r}: {name!r} is not a parameter name")
         if name in self.names:
             raise RouteError(f"route pattern {self.text!r}: parameter {name!r} appears twice")

@@ -91,9 +91,13 @@ class Inbox:
     A receiver waits on a future of its own, never on the host's awaitable: cancelling a receiver
     (a handler's `asyncio.timeout`) must not cancel the host's receive, which could lose the
     message it was just about to deliver.
+
+    Attributes:
+        pending: the armed receive; done when an event has arrived.
+        receive: arms another one.
     """
 
-    __slots__ = ("_create_future", "_faults", "_receive", "_waiter", "pending")
+    __slots__ = ("_create_future", "_faults", "_waiter", "pending", "receive")
 
     def __init__(self, receive: Receive, *, eager: bool) -> None:
         loop = asyncio.get_running_loop()
@@ -101,38 +105,39 @@ class Inbox:
         start: Callable[[], Any] = receive
         if not eager:
             start = lambda: loop.create_task(receive())  # type: ignore[arg-type]  # noqa: E731
-        self._receive = start
+        self.receive = start
         # granian raises RuntimeError where the ASGI spec has a disconnect event.
         self._faults: tuple[type[Exception], ...] = (RuntimeError,) if eager else ()
         self._waiter: asyncio.Future[None] | None = None
-        self.pending: Pending = self._receive()
+        self.pending: Pending = self.receive()
 
-    async def next(self) -> Event:
-        """Return the next event.
+    def take(self) -> Event:
+        """Return the event that has arrived, and arm the next receive.
 
         Raises:
-            RuntimeError: another task is receiving on this connection.
             ReceiveGivenUp: `cancel` was called.
         """
-        pending = self.pending
-        if not pending.done():
-            if self._waiter is not None:
-                raise RuntimeError("another task is receiving on this WebSocket already")
-            self._waiter = self._create_future()
-            pending.add_done_callback(self._wake)
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
         try:
-            event: Event = pending.result()
+            event: Event = self.pending.result()
         except asyncio.CancelledError:
             raise ReceiveGivenUp from None
         except self._faults:
             return {"type": "websocket.disconnect", "code": 1006}
         if event["type"] == "websocket.receive":
-            self.pending = self._receive()
+            self.pending = self.receive()
         return event
+
+    def arrival(self) -> asyncio.Future[None]:
+        """Return a future that is done when `pending` is; it must not be done yet.
+
+        Raises:
+            RuntimeError: another task is receiving on this connection; only one can be woken.
+        """
+        if self._waiter is not None and not self._waiter.done():
+            raise RuntimeError("another task is receiving on this WebSocket already")
+        waiter = self._waiter = self._create_future()
+        self.pending.add_done_callback(self._wake)
+        return waiter
 
     def _wake(self, _: object) -> None:
         waiter = self._waiter
@@ -178,12 +183,23 @@ def _refuse(event: Event) -> None:
 class PipelinedOutbox:
     """Sends on a host that starts them at the call (granian)."""
 
-    __slots__ = ("_host_send", "_limits", "_lock", "_send", "_window", "pending_bytes")
+    __slots__ = (
+        "_host_send",
+        "_limits",
+        "_lock",
+        "_max_bytes",
+        "_max_messages",
+        "_send",
+        "_window",
+        "pending_bytes",
+    )
 
     def __init__(self, send: Send, limits: TransportLimits) -> None:
         self._host_send: Callable[[Event], Any] = send
         self._send: Callable[[Event], Any] = send
         self._limits = limits
+        self._max_messages = limits.window_messages
+        self._max_bytes = limits.window_bytes
         self._window: deque[tuple[Any, int]] = deque()
         self._lock: asyncio.Lock | None = None
         self.pending_bytes = 0
@@ -198,8 +214,8 @@ class PipelinedOutbox:
             # A send on a closed transport returns an awaitable that can only raise.
             raise PeerGone from None
         if window and (
-            len(window) >= self._limits.window_messages
-            or self.pending_bytes + size_bytes > self._limits.window_bytes
+            len(window) >= self._max_messages
+            or self.pending_bytes + size_bytes > self._max_bytes
         ):
             return False
         window.append((self._send(event), size_bytes))

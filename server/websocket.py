@@ -4,14 +4,15 @@ It turns payloads into messages and back; the state they depend on is `connectio
 docs/topics/websocket.md has the table of methods and states that both implement.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
 from types import TracebackType
-from typing import Any, Generic, Literal, Self, TypeVar
+from typing import Any, Generic, Literal, NoReturn, Self, TypeVar
 
 import msgspec
 
 from server.close_codes import CloseCode
-from server.codecs import JSON, encode_json_text, json_bytes
+from server.codecs import JSON, Kind, encode_json_text, json_bytes
 from server.connection import CONNECTED, Connection, Phase, WebSocketState
 from server.exceptions import (
     InvalidMessage,
@@ -84,13 +85,13 @@ class WebSocket(Connection):
         except msgspec.DecodeError as error:
             raise InvalidMessage(str(error)) from None
 
-    async def receive_text(self) -> str:
+    def receive_text(self) -> Coroutine[Any, Any, str]:
         """Return the next message, which must be text (else 1003)."""
-        return await self._payload("text")  # type: ignore[no-any-return]
+        return self._payload("text")
 
-    async def receive_bytes(self) -> bytes:
+    def receive_bytes(self) -> Coroutine[Any, Any, bytes]:
         """Return the next message, which must be binary (else 1003)."""
-        return await self._payload("bytes")  # type: ignore[no-any-return]
+        return self._payload("bytes")
 
     async def receive_json(self, mode: Mode = "text") -> Any:
         """Return the next message decoded from JSON.
@@ -126,31 +127,63 @@ class WebSocket(Connection):
         return {"type": "websocket.disconnect", "code": code, "reason": reason}
 
     async def _open_event(self) -> Event:
-        if self._phase is not CONNECTED:
-            self._refuse_receive()
         event = await self.next_event()
         if event["type"] == "websocket.receive":
             text = event.get("text")
             self._count(event["bytes"] if text is None else text)
         return event
 
-    async def _payload(self, kind: Literal["text", "bytes"]) -> Any:
+    async def _payload(self, kind: Kind, is_iterating: bool = False) -> Any:
+        """Return the next message's payload, which must be of that kind.
+
+        This is the hot path: no call that can be spared, one coroutine deep. The unusual ends in
+        `_no_payload`.
+        """
         if self._phase is not CONNECTED:
-            self._refuse_receive()
-        event = await self.next_event()
-        if event["type"] == "websocket.disconnect":
-            raise self._disconnect()
-        # Hosts may give the other key too, with None.
-        payload = event.get(kind)
+            self._not_open(is_iterating)
+        inbox = self._inbox
+        pending = inbox.pending
+        if not pending.done():
+            await inbox.arrival()
+            pending = inbox.pending
+        try:
+            # Hosts may give the other key too, with None; a disconnect event has neither.
+            payload = pending.result().get(kind)
+        except (Exception, asyncio.CancelledError):
+            payload = None
         if payload is None:
-            other = "binary" if kind == "text" else "text"
-            self._count(event["bytes" if kind == "text" else "text"])
-            raise UnexpectedFrame("text" if kind == "text" else "binary", other)
-        self._count(payload)
+            return await self._no_payload(kind, is_iterating)
+        inbox.pending = inbox.receive()
+        size = len(payload)
+        if kind == "text" and not payload.isascii():
+            size = len(payload.encode())
+        self.messages_received += 1
+        self.bytes_received += size
+        if size > self._max_message_size:
+            raise MessageTooBig(size, self._max_message_size)
         return payload
 
+    async def _no_payload(self, kind: Kind, is_iterating: bool) -> NoReturn:
+        """Say why what arrived is no message of that kind."""
+        try:
+            event = await self._open_event()
+            if event["type"] == "websocket.receive":
+                raise UnexpectedFrame(*(("text", "binary") if kind == "text" else ("binary", "text")))
+            raise self._disconnect()
+        except WebSocketDisconnect:
+            if is_iterating:
+                raise StopAsyncIteration from None
+            raise
+
+    def _not_open(self, is_iterating: bool) -> NoReturn:
+        if is_iterating and self.has_ended:
+            raise StopAsyncIteration
+        self._refuse_receive()
+
     def _count(self, payload: str | bytes) -> None:
-        size = _size(payload) if type(payload) is str else len(payload)
+        size = len(payload)
+        if type(payload) is str and not payload.isascii():
+            size = len(payload.encode())
         self.messages_received += 1
         self.bytes_received += size
         if size > self._max_message_size:
@@ -184,7 +217,8 @@ class WebSocket(Connection):
         # granian would send an empty frame for another type.
         if not isinstance(text, str):
             raise TypeError(f"send_text() takes a str, not {_type(text)}")
-        size = _size(text)
+        # An ASCII str knows that it is one, so the common case costs no encoding.
+        size = len(text) if text.isascii() else len(text.encode())
         event: Event = {"type": "websocket.send", "text": text}
         if not self.post(event, size):
             await self.post_when_room(event, size)
@@ -245,15 +279,16 @@ class WebSocket(Connection):
 
     def iter_text(self) -> AsyncIterator[str]:
         """Iterate over text messages; ends quietly when either side has closed."""
-        return _Messages(self, self.receive_text)
+        return _Payloads(self, "text")
 
     def iter_bytes(self) -> AsyncIterator[bytes]:
         """Iterate over binary messages; ends quietly when either side has closed."""
-        return _Messages(self, self.receive_bytes)
+        return _Payloads(self, "bytes")
 
-    def iter_json(self) -> AsyncIterator[Any]:
+    async def iter_json(self) -> AsyncIterator[Any]:
         """Iterate over JSON messages; ends quietly when either side has closed."""
-        return _Messages(self, self.receive_json)
+        async for text in self.iter_text():
+            yield JSON.decode(text)
 
     # -- context manager -----------------------------------------------------------------------
 
@@ -296,25 +331,20 @@ class WebSocket(Connection):
         return frozenset(self._rooms)
 
 
-class _Messages(Generic[T]):
-    """Iterates over what `receive` returns until the connection has ended."""
+class _Payloads(Generic[T]):
+    """Iterates over the payloads of one kind until the connection has ended."""
 
-    __slots__ = ("_receive", "_ws")
+    __slots__ = ("_kind", "_ws")
 
-    def __init__(self, ws: WebSocket, receive: Callable[[], Awaitable[T]]) -> None:
+    def __init__(self, ws: WebSocket, kind: Kind) -> None:
         self._ws = ws
-        self._receive = receive
+        self._kind = kind
 
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> T:
-        if self._ws.has_ended:
-            raise StopAsyncIteration
-        try:
-            return await self._receive()
-        except WebSocketDisconnect:
-            raise StopAsyncIteration from None
+    def __anext__(self) -> Coroutine[Any, Any, T]:
+        return self._ws._payload(self._kind, True)
 
 
 def encode_event(message: Any, encode: Callable[[Any], str | bytes]) -> tuple[Event, int]:
@@ -325,13 +355,8 @@ def encode_event(message: Any, encode: Callable[[Any], str | bytes]) -> tuple[Ev
     """
     payload = message if isinstance(message, str | bytes) else encode(message)
     if isinstance(payload, str):
-        return {"type": "websocket.send", "text": payload}, _size(payload)
+        return {"type": "websocket.send", "text": payload}, len(payload.encode())
     return {"type": "websocket.send", "bytes": payload}, len(payload)
-
-
-def _size(text: str) -> int:
-    # An ASCII str knows that it is one, so the common case costs no encoding.
-    return len(text) if text.isascii() else len(text.encode())
 
 
 def _is_binary(mode: Mode) -> bool:

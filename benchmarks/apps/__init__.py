@@ -1,0 +1,1 @@
+"""Owns the applications under test: the same echo handler, once per server."""

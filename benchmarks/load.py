@@ -1,0 +1,96 @@
+"""Owns the load generator: the one process that drives a workload and reads the clocks.
+
+It is started by `measure.py` as `python -m benchmarks.load`, with its options as one JSON argument,
+and answers with one JSON line.
+"""
+
+import asyncio
+import json
+import sys
+from dataclasses import asdict, dataclass
+from time import perf_counter, process_time
+
+import uvloop
+
+from benchmarks import cpu
+from benchmarks.workloads import WORKLOADS, Load
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the generator is to do, and to whom."""
+
+    workload: str
+    url: str
+    server_pid: int
+    connections: int
+    size: int
+    warmup: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one run saw: counted from the end of the warm-up on, for `seconds`."""
+
+    seconds: float
+    messages: int
+    server_cpu: float  # seconds, all processes of the server
+    generator_cpu: float  # seconds
+    p50_ms: float
+    p99_ms: float
+    latency_samples: int
+    errors: int
+    first_error: str
+
+
+def _percentile(ordered: list[float], share: float) -> float:
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else 0.0
+
+
+async def _measure(load: Load, options: Options) -> Outcome:
+    await load.open()
+    load.start()
+    await asyncio.sleep(options.warmup)
+
+    load.latencies.clear()
+    # The readings take a moment (they walk /proc): the server's first and the clock's last.
+    cpu_before = cpu.tree(options.server_pid)
+    counts_before, own_before, began = load.counts(), process_time(), perf_counter()
+    await asyncio.sleep(options.seconds)
+    cpu_after = cpu.tree(options.server_pid)
+    counts_after, own_after, ended = load.counts(), process_time(), perf_counter()
+    latencies = sorted(load.latencies)
+
+    await load.stop()
+    delivered = [after - before for before, after in zip(counts_before, counts_after, strict=True)]
+    if stalled := delivered.count(0):
+        load.fail(f"{stalled} of {len(delivered)} connections delivered nothing")
+    try:
+        server_cpu = cpu.spent(cpu_before, cpu_after)
+    except cpu.TreeChanged as error:
+        server_cpu = 0.0
+        load.fail(str(error))
+        load.first_error = str(error)  # it explains all the others
+    return Outcome(
+        seconds=ended - began,
+        messages=sum(delivered),
+        server_cpu=server_cpu,
+        generator_cpu=own_after - own_before,
+        p50_ms=_percentile(latencies, 0.50) * 1e3,
+        p99_ms=_percentile(latencies, 0.99) * 1e3,
+        latency_samples=len(latencies),
+        errors=load.errors,
+        first_error=load.first_error,
+    )
+
+
+def main() -> None:
+    """Run once and print the outcome."""
+    options = Options(**json.loads(sys.argv[1]))
+    load = WORKLOADS[options.workload].load(options.url, options.connections, options.size)
+    print(json.dumps(asdict(uvloop.run(_measure(load, options)))))
+
+
+if __name__ == "__main__":
+    main()
