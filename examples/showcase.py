@@ -1,0 +1,154 @@
+"""The app that `make serve` serves: every route of both guides, and a page to try them.
+
+Rooms here reach the connections of one worker process (see docs/topics/rooms.md).
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+
+from server import App, WebSocket
+
+app = App("showcase")
+PAGE = (Path(__file__).parent / "showcase.html").read_text()
+
+
+class Move(msgspec.Struct):
+    """What `/ws/typed` takes and returns."""
+
+    player: str
+    x: int
+    y: int = 0
+
+
+# -- in the manner of Django-Bolt's guide: the view accepts ---------------------------------------
+
+
+@app.websocket("/ws/echo")
+async def ws_echo(websocket: WebSocket) -> None:
+    """Echo text as text and bytes as bytes."""
+    await websocket.accept()
+    while True:
+        event = await websocket.receive()
+        await websocket.send({**event, "type": "websocket.send"})
+
+
+@app.websocket("/ws/json")
+async def ws_json(websocket: WebSocket) -> None:
+    """Echo any JSON."""
+    await websocket.accept()
+    async for message in websocket.iter_json():
+        await websocket.send_json(message)
+
+
+@app.websocket("/ws/room/{room_id}")
+async def ws_room(websocket: WebSocket, room_id: str) -> None:
+    """Say what you send to everybody in the room."""
+    await websocket.accept()
+    await websocket.join(room_id)
+    async for text in websocket.iter_text():
+        await app.room(room_id).publish(f"[{room_id}] {text}")
+
+
+@app.websocket("/ws/broadcast")
+async def ws_broadcast(websocket: WebSocket) -> None:
+    """Say what you send to everybody on this route."""
+    await websocket.accept()
+    async for text in websocket.iter_text():
+        await app.broadcast(text, route="/ws/broadcast")
+
+
+@app.websocket("/ws/connect")
+async def ws_connect(websocket: WebSocket, token: str | None = None) -> None:
+    """Echo for those who know the token (`?token=secret`); others are refused with HTTP 403."""
+    if token != "secret":  # noqa: S105 - the guide's own example
+        await websocket.close(code=4001, reason="Invalid token")
+        return
+    await websocket.accept()
+    async for text in websocket.iter_text():
+        await websocket.send_text(text)
+
+
+@app.websocket("/ws/boom")
+async def ws_boom(websocket: WebSocket) -> None:
+    """Raise after accepting: the client sees 1011."""
+    await websocket.accept()
+    raise RuntimeError("boom, as asked")
+
+
+@app.websocket("/ws/close/{code}")
+async def ws_close(websocket: WebSocket, code: int) -> None:
+    """Close with that code; one that may not be sent is an error of this view (1011)."""
+    await websocket.accept()
+    await websocket.close(code, f"you asked for {code}")
+
+
+# -- in the manner of Bocadillo's guide: accepted and closed for you ------------------------------
+
+
+@app.websocket_route("/echo")
+async def echo(ws: WebSocket) -> None:
+    """Answer one message."""
+    message = await ws.receive()
+    await ws.send(f"You said: {message}")
+
+
+@app.websocket_route("/chat/{channel}", value_type="json")
+async def chat(ws: WebSocket, channel: str, anonymous: bool = False) -> None:
+    """Publish JSON messages to a channel, with the sender's name from the `user` header."""
+    user = "Anonymous" if anonymous else ws.headers.get("user", "Somebody")
+    await ws.join(channel)
+    async for message in ws:
+        await app.room(channel).publish({"user": user, "message": message})
+
+
+@app.websocket_route("/ws/typed", value_type=Move)
+async def typed(ws: WebSocket) -> None:
+    """Echo moves; one that does not validate closes with 1007 and a reason that says why."""
+    async for move in ws:
+        await ws.send(move)
+
+
+# -- HTTP -----------------------------------------------------------------------------------------
+
+
+@app.route("/")
+async def page(request: Request) -> HTMLResponse:
+    """The page that lists the routes and lets a person try them."""
+    # "<" is escaped so that no text can end the script element.
+    routes = json.dumps(_routes()).replace("<", "\\u003c")
+    return HTMLResponse(PAGE.replace("/*ROUTES*/[]", routes))
+
+
+@app.route("/healthz")
+async def healthz(request: Request) -> dict[str, str]:
+    """This worker's loop answers."""
+    return {"status": "ok"}
+
+
+def _routes() -> list[dict[str, Any]]:
+    return [
+        {"path": route.pattern.text, "about": (route.view.__doc__ or "").strip(), **_try(route)}
+        for route in app.websocket_list
+    ]
+
+
+def _try(route: Any) -> dict[str, str]:
+    """A path and a message that work, for the page's form."""
+    paths = {
+        "/ws/room/{room_id}": "/ws/room/lobby",
+        "/chat/{channel}": "/chat/general?anonymous=1",
+        "/ws/close/{code}": "/ws/close/4001",
+        "/ws/connect": "/ws/connect?token=secret",
+    }
+    messages = {
+        "/ws/json": '{"hello": ["world", 1]}',
+        "/chat/{channel}": '"hello"',
+        "/ws/typed": '{"player": "ada", "x": 3}',
+    }
+    pattern = route.pattern.text
+    return {"try": paths.get(pattern, pattern), "message": messages.get(pattern, "hello")}
