@@ -56,7 +56,7 @@ class Host:
             workers=config.workers,
             loop=Loops.uvloop,
             # One thread carries out all sends of a worker in the order they were made.
-            runtime_mode=RuntimeModes[__import__("os").environ.get("XMODE","st")],
+            runtime_mode=RuntimeModes.st,
             runtime_threads=1,
             # HTTP/2 would need WebSockets over RFC 8441, which granian does not have.
             http=HTTPModes.http1,

@@ -11,7 +11,6 @@ from typing import Any, Protocol, cast
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed as WireClosed
 from websockets.exceptions import InvalidStatus
-from websockets.frames import Frame, Opcode
 from websockets.typing import Subprotocol
 
 from server.testing import ConnectionClosed, HandshakeRejected, TestClient, WebSocketTestClient
@@ -201,27 +200,10 @@ def _refused(refused: HandshakeRejected) -> Refused:
     return Refused(refused.status_code, refused.headers, refused.body.decode())
 
 
-class Connection(ClientConnection):
-    """Tells when the server's close frame has come: granian ends TCP only after the view."""
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.has_closed = asyncio.Event()
-
-    def process_event(self, event: Any) -> None:
-        super().process_event(event)
-        if isinstance(event, Frame) and event.opcode is Opcode.CLOSE:
-            self.has_closed.set()
-
-    def connection_lost(self, error: Exception | None) -> None:
-        self.has_closed.set()
-        super().connection_lost(error)
-
-
 class WirePeer:
     """A client of the `websockets` library."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: ClientConnection) -> None:
         self._connection = connection
         self.subprotocol = connection.subprotocol
         assert connection.response is not None
@@ -242,11 +224,9 @@ class WirePeer:
             raise PeerClosed(closed.rcvd.code, closed.rcvd.reason) from None
 
     async def leave(self, code: int | None, reason: str) -> None:
-        async with asyncio.timeout(WAIT_S):
-            # Not `close()`, which waits until TCP has ended as well.
-            self._connection.protocol.send_close(code, reason)
-            self._connection.send_data()
-            await self._connection.has_closed.wait()
+        # Not `close()`, which waits for the answer: granian gives it when the view ends or sends.
+        self._connection.protocol.send_close(code, reason)
+        self._connection.send_data()
 
     async def vanish(self) -> None:
         self._connection.transport.abort()
@@ -281,7 +261,6 @@ class WireHost:
                 self.server.url + path,
                 additional_headers=headers,
                 subprotocols=[Subprotocol(name) for name in subprotocols] or None,
-                create_connection=Connection,
                 open_timeout=WAIT_S,
                 proxy=None,
             )
@@ -290,4 +269,4 @@ class WireHost:
             lower = {name.lower(): value for name, value in response.headers.raw_items()}
             body = bytes(response.body or b"").decode()
             raise Refused(response.status_code, lower, body) from None
-        return WirePeer(cast("Connection", connection))
+        return WirePeer(connection)
