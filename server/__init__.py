@@ -23,7 +23,6 @@ from server.close_codes import (
     WS_1015_TLS_HANDSHAKE,
     CloseCode,
 )
-from server.connection import WebSocketState
 from server.exceptions import (
     ExpectedAsync,
     InvalidMessage,
@@ -45,6 +44,7 @@ from server.params import Cookie, Depends, Header, Query
 from server.providers import discover_providers, override_provider, provider, useprovider
 from server.rooms import Room
 from server.routes import Router
+from server.states import WebSocketState
 from server.websocket import WebSocket
 
 __version__ = "0.1.0"

@@ -116,9 +116,7 @@ class App(Router):
             exclude: connections that do not get it.
         """
         targets = [
-            ws
-            for ws in self.runtime.connections
-            if route is None or ws.route.pattern.text == route
+            ws for ws in self.runtime.connections if route is None or ws.route.pattern.text == route
         ]
         self.runtime.rooms.deliver(message, targets, exclude)
 

@@ -6,6 +6,8 @@ Exit codes: 0 fine, 1 workers keep failing, 2 a setting or the app cannot be use
 
 import json
 import multiprocessing
+import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -19,7 +21,7 @@ from server.exceptions import SettingsError
 from server.loader import load_app
 from server.settings import Settings, add_sources, as_toml, explain, split_config_flag
 from workers.granian import HostConfig
-from workers.preflight import PreflightError, claim_port, file_limit_warning
+from workers.preflight import PreflightError, claim_address, file_limit_warning, local_address
 from workers.supervisor import Supervisor
 
 DEFAULT_APP = "examples.showcase:app"
@@ -42,11 +44,11 @@ def serve(app: AppReference = DEFAULT_APP, /, *, settings: Flat = Settings()) ->
     """Serve an app in the foreground until Ctrl-C or SIGTERM."""
     routes = inspect_app(app)
     warning = file_limit_warning()
-    port = claim_port(settings.host, settings.port)
+    host, port = claim_address(settings.host, settings.port)
     if warning:
         _say(f"warning: {warning}")
     config = HostConfig(
-        host=settings.host,
+        host=host,
         port=port,
         workers=settings.workers,
         backlog=settings.backlog,
@@ -62,10 +64,10 @@ def serve(app: AppReference = DEFAULT_APP, /, *, settings: Flat = Settings()) ->
 def check(app: AppReference = DEFAULT_APP, /, *, settings: Flat = Settings()) -> int:  # noqa: B008
     """Try everything that serve needs, without serving, and print the settings in force."""
     routes = inspect_app(app)
-    port = claim_port(settings.host, settings.port)
+    host, port = claim_address(settings.host, settings.port)
     warning = file_limit_warning()
     print(as_toml(settings), end="")
-    print(f"\nok: {app} can be served at http://{settings.host}:{port} ({len(routes)} routes)")
+    print(f"\nok: {app} can be served at http://{_authority(host, port)} ({len(routes)} routes)")
     if warning:
         _say(f"warning: {warning}")
     return 0
@@ -99,12 +101,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(f"{explain(error)} (see --help)")
     except (SettingsError, PreflightError) as error:
         return _fail(str(error))
+    except KeyboardInterrupt:
+        return 130  # as a shell reports a program that Ctrl-C ended
     return int(result or 0)
 
 
 def load_in_worker(reference: str, settings: Settings) -> Callable[..., Any]:
-    """Load the app in a worker process and hand it its settings."""
-    app = load_app(reference)
+    """Load the app in a worker process and hand it its settings.
+
+    Raises:
+        SystemExit: the app cannot be used; said on one line.
+    """
+    try:
+        app = load_app(reference)
+    except SettingsError as error:
+        _say(f"error: in a worker: {error}")
+        raise SystemExit(1) from None
     if isinstance(app, App):
         app.configure(settings.connection.limits())
     return app
@@ -133,13 +145,18 @@ def inspect_app(reference: str) -> list[dict[str, Any]]:
         raise SettingsError(
             f"importing {reference!r} ended the process (exit code {child.exitcode})"
         ) from None
-    child.join()
+    child.join(1)
+    if child.is_alive():  # a thread that the app started at its import goes on
+        child.kill()
+        child.join()
     if problem is not None:
         raise SettingsError(problem)
     return rows  # type: ignore[no-any-return]
 
 
 def _inspect_in_child(reference: str, sender: Any) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it with no traceback
+    os.dup2(2, 1)  # what the app prints at its import is no output of ours
     try:
         app = load_app(reference)
         sender.send((None, describe_routes(app)))
@@ -178,18 +195,22 @@ def _type_name(type_: Any) -> str:
 
 
 def _announce(app: str, config: HostConfig, rows: list[dict[str, Any]]) -> None:
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(config.host, config.host)
+    authority = _authority(config.host, config.port)
     workers = "1 worker" if config.workers == 1 else f"{config.workers} workers"
     lines = ["", f"Switchboard serves {app} with {workers}:"]
     if any(row["kind"] == "http" and row["path"] == "/" for row in rows):
-        lines.append(f"  page    http://{host}:{config.port}/")
+        lines.append(f"  page    http://{authority}/")
     sockets = [row["path"] for row in rows if row["kind"] == "websocket"]
-    for path in sockets[:10]:
-        lines.append(f"  route   ws://{host}:{config.port}{path}")
+    lines += [f"  route   ws://{authority}{path}" for path in sockets[:10]]
     if len(sockets) > 10:
         lines.append(f"  ...     {len(sockets) - 10} more: python -m server routes {app}")
     lines += ["  stop    Ctrl-C", ""]
     print("\n".join(lines), flush=True)
+
+
+def _authority(host: str, port: int) -> str:
+    host = local_address(host)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _print_table(rows: list[dict[str, Any]]) -> None:

@@ -6,13 +6,13 @@ docs/topics/websocket.md has the table of methods and states that this and `webs
 
 import asyncio
 import logging
-from enum import IntEnum
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from server.close_codes import CloseCode, check_close
 from server.codecs import CODECS, JSON, Codec, json_bytes
 from server.exceptions import WebSocketDisconnect
 from server.handshake import Handshake, HeaderPairs, Scope, accept_headers
+from server.states import CONNECTED, Phase, WebSocketState
 from server.transport import (
     Event,
     Inbox,
@@ -33,26 +33,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("switchboard.connection")
 
 
-class WebSocketState(IntEnum):
-    """The three states of both guides."""
-
-    CONNECTING = 0
-    CONNECTED = 1
-    DISCONNECTED = 2
-
-
-class Phase(IntEnum):
-    """The states this module tells apart; DISCONNECTED is two, as the methods differ."""
-
-    CONNECTING = 0
-    CONNECTED = 1
-    CLOSED = 2  # by this side: close(), reject(), deny()
-    LEFT = 3  # the peer went, or the server ended the connection under the handler
-
-
-CONNECTED = Phase.CONNECTED
-
-
 class Connection(Handshake):
     """One connection and its state, hashable by identity.
 
@@ -60,7 +40,7 @@ class Connection(Handshake):
         close_code: the code the connection ended with, None while it lives. 1005: the peer sent
             none or vanished (granian cannot tell); 1006: a send found it gone.
         close_reason: the text that came with it.
-        messages_received, messages_sent, bytes_received, bytes_sent: payloads so far.
+        messages_received, bytes_received: payloads so far.
     """
 
     __slots__ = (
@@ -79,11 +59,9 @@ class Connection(Handshake):
         "_rooms",
         "_send",
         "bytes_received",
-        "bytes_sent",
         "close_code",
         "close_reason",
         "messages_received",
-        "messages_sent",
         "route",
     )
     _inbox: Inbox
@@ -113,9 +91,7 @@ class Connection(Handshake):
         self.close_code: int | None = None
         self.close_reason = ""
         self.messages_received = 0
-        self.messages_sent = 0
         self.bytes_received = 0
-        self.bytes_sent = 0
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.path!r} {self._phase.name}>"
@@ -138,6 +114,16 @@ class Connection(Handshake):
     def client_state(self) -> WebSocketState:
         """The peer's side: it counts as connected from its handshake on."""
         return WebSocketState(max(self.state, WebSocketState.CONNECTED))
+
+    @property
+    def messages_sent(self) -> int:
+        """Messages handed to the host so far."""
+        return self._outbox.messages if self._accepted_with else 0
+
+    @property
+    def bytes_sent(self) -> int:
+        """Their payload bytes."""
+        return self._outbox.size_bytes if self._accepted_with else 0
 
     @property
     def codec(self) -> Codec:
@@ -190,7 +176,7 @@ class Connection(Handshake):
         if self.route.codec is None and subprotocol in CODECS:
             self._codec = CODECS[subprotocol]
         self._inbox = Inbox(self._receive, eager=self._eager)
-        self._outbox = make_outbox(self._send, self._app.limits, eager=self._eager)
+        self._outbox = make_outbox(self._send, self._app.limits, awaitable)
         self._phase = CONNECTED
 
     async def reject(self, code: int = 403) -> None:
@@ -257,9 +243,7 @@ class Connection(Handshake):
             raise RuntimeError("close() again: the WebSocket is closed; see ensure_closed()")
         await self._shut(code, reason, Phase.CLOSED)
 
-    async def ensure_closed(
-        self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = ""
-    ) -> None:
+    async def ensure_closed(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
         """Close unless that has happened already, by whichever side."""
         check_close(code, reason)
         await self._shut(code, reason, Phase.CLOSED)
@@ -348,7 +332,7 @@ class Connection(Handshake):
         return event
 
     def post(self, event: Event, size_bytes: int) -> bool:
-        """Send without waiting; False if the window is full and nothing was sent.
+        """Send without waiting; False if that cannot be done now, see `post_when_room`.
 
         Raises:
             WebSocketDisconnect: the peer is gone.
@@ -356,17 +340,10 @@ class Connection(Handshake):
         """
         if self._phase is not CONNECTED:
             self._refuse_send()
-        if self._inbox.pending.done() and self._notice_disconnect():
-            raise self._disconnect()
         try:
-            if not self._outbox.offer(event, size_bytes):
-                return False
+            return self._outbox.offer(event, size_bytes)
         except PeerGone:
-            self._lost()
-            raise self._disconnect() from None
-        self.messages_sent += 1
-        self.bytes_sent += size_bytes
-        return True
+            return self._peer_gone()
 
     async def post_when_room(self, event: Event, size_bytes: int) -> None:
         """Send after `post` returned False; a peer that reads nothing in time is closed (1013).
@@ -374,18 +351,42 @@ class Connection(Handshake):
         Raises:
             WebSocketDisconnect: the peer is gone, or was closed for not reading.
         """
+        if self._notice_disconnect():
+            raise self._disconnect()
         try:
             await self._outbox.put(event, size_bytes)
         except PeerGone:
-            if self._phase is CONNECTED:
-                self._lost()
-            raise self._disconnect() from None
+            self._peer_gone()
+            return
         except SendTimeout:
             self._app.stats["slow_consumer"] += 1
             await self.kick(CloseCode.TRY_AGAIN_LATER, "slow consumer")
             raise self._disconnect() from None
-        self.messages_sent += 1
-        self.bytes_sent += size_bytes
+
+    def enqueue(self, event: Event, size_bytes: int) -> bool:
+        """Send to this member of many, never waiting; False if it is too slow for its window.
+
+        Raises:
+            WebSocketDisconnect, RuntimeError: as `post`.
+        """
+        if self._phase is not CONNECTED:
+            self._refuse_send()
+        try:
+            return self._outbox.enqueue(event, size_bytes)
+        except PeerGone:
+            return self._peer_gone()
+
+    def _peer_gone(self) -> bool:
+        """A send found nobody: say so, with the code the peer left if it is known by now.
+
+        granian knows before its disconnect event, which has the code, is here. That send is
+        lost either way; the next one, or the receive, reports the code.
+        """
+        if self._phase is CONNECTED and not self._notice_disconnect():
+            if self._eager:
+                return True
+            self._lost()
+        raise self._disconnect()
 
     def _refuse_send(self) -> NoReturn:
         if self._phase is Phase.LEFT:

@@ -41,9 +41,7 @@ def _route(route: HTTPRoute, runtime: AppRuntime) -> Route:
     return Route(path, endpoint, methods=list(route.methods), name=route.name)
 
 
-def _endpoint(
-    route: HTTPRoute, runtime: AppRuntime
-) -> Callable[[Request], Awaitable[Response]]:
+def _endpoint(route: HTTPRoute, runtime: AppRuntime) -> Callable[[Request], Awaitable[Response]]:
     view = route.view
     is_async = inspect.iscoroutinefunction(view)
 

@@ -161,9 +161,9 @@ class Planner:
     def _is_connection(self, parameter: Parameter, annotation: Any) -> bool:
         if parameter.source != "query" or parameter.is_explicit:
             return False
-        if isinstance(annotation, type):
-            return issubclass(annotation, self._connection_types)
-        return annotation is Any and parameter.name in _CONNECTION_NAMES
+        if annotation is Any:  # which is a class itself, so it has to come first
+            return parameter.name in _CONNECTION_NAMES
+        return isinstance(annotation, type) and issubclass(annotation, self._connection_types)
 
 
 class AppValues:

@@ -121,5 +121,7 @@ def _check_asgi(reference: str, app: Any) -> None:
     except TypeError:
         hint = "an ASGI callable takes (scope, receive, send)"
         if not any(p.default is p.empty for p in signature.parameters.values()):
-            hint = f"if it makes the app, call it in the module: app = {reference.partition(':')[2]}()"
+            hint = (
+                f"if it makes the app, call it in the module: app = {reference.partition(':')[2]}()"
+            )
         raise SettingsError(f"{reference} is no App and not an ASGI callable: {hint}") from None

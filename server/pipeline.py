@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from server.close_codes import WEBSOCKET_CLOSE_CODES, CloseCode
-from server.connection import WebSocketState
 from server.exceptions import ParameterError, WebSocketDisconnect, WebSocketException
-from server.handshake import Handshake, Scope
+from server.handshake import Handshake, Scope, handshake_problem
 from server.injection import RequestValues
 from server.routes import WebSocketRoute
 from server.runtime import AppRuntime
+from server.states import WebSocketState
 from server.transport import Receive, Send
 from server.websocket import WebSocket
 
@@ -86,9 +86,13 @@ async def _run_view(runtime: AppRuntime, ws: WebSocket, path_params: Mapping[str
     Draining, limits, origin, rate limit, authentication and guards have their place here, before
     the parameters are read: each refuses with `ws.deny(status)` and ends the run.
     """
+    problem = handshake_problem(ws.scope)
+    if problem is not None:
+        await ws.deny(400, {"detail": problem}, close_code=403)
+        return
     plan = runtime.plan(ws.route)
     if plan.is_plain and not plan.inputs.parameters:
-        await _accept_and_call(runtime, ws, {name: ws for name in plan.inputs.connections})
+        await _accept_and_call(runtime, ws, dict.fromkeys(plan.inputs.connections, ws))
         return
     values = RequestValues(ws, ws.http, path_params)
     try:

@@ -105,7 +105,7 @@ class Rooms:
             if encoded is None:
                 encoded = events[codec] = encode_event(message, codec.encode)
             try:
-                if not ws.post(*encoded):
+                if not ws.enqueue(*encoded):
                     self._kick(ws)
             except (WebSocketDisconnect, RuntimeError):
                 # It left, or was closed, a moment ago; its own handler notices.

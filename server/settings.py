@@ -6,12 +6,13 @@ default. Workers are handed the frozen value; nothing reads the environment late
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import App as CommandLine
-from cyclopts import CycloptsError, Parameter
+from cyclopts import CoercionError, CycloptsError, Parameter, Token
 from cyclopts.config import Env, Toml
 from cyclopts.validators import Number
 
@@ -21,8 +22,17 @@ from server.transport import TransportLimits
 ENV_PREFIX = "SWITCHBOARD_"
 DEFAULT_FILE = "switchboard.toml"
 
+
+def _whole(type_: Any, tokens: Sequence[Token]) -> int:
+    try:
+        return int(tokens[0].value)  # cyclopts' own conversion rounds
+    except ValueError:
+        raise CoercionError(token=tokens[0], target_type=int) from None
+
+
 Seconds = Annotated[float, Parameter(validator=Number(gt=0, lte=3600))]
-Count = Annotated[int, Parameter(validator=Number(gte=1))]
+Whole = Annotated[int, Parameter(converter=_whole)]
+Count = Annotated[Whole, Parameter(validator=Number(gte=1))]
 
 
 def _cores() -> int:
@@ -64,13 +74,39 @@ class Settings:
         connection: Bounds of each connection.
     """
 
-    workers: Annotated[int, Parameter(validator=Number(gte=1, lte=256))] = _cores()
+    workers: Annotated[Whole, Parameter(validator=Number(gte=1, lte=256))] = _cores()  # noqa: RUF009
     host: str = "127.0.0.1"
-    port: Annotated[int, Parameter(validator=Number(gte=0, lte=65535))] = 8000
-    backlog: Annotated[int, Parameter(validator=Number(gte=128, lte=65535))] = 4096
-    stop_timeout_s: Annotated[int, Parameter(validator=Number(gte=1, lte=3600))] = 15
+    port: Annotated[Whole, Parameter(validator=Number(gte=0, lte=65535))] = 8000
+    backlog: Annotated[Whole, Parameter(validator=Number(gte=128, lte=65535))] = 4096
+    stop_timeout_s: Annotated[Whole, Parameter(validator=Number(gte=1, lte=3600))] = 15
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    connection: ConnectionSettings = ConnectionSettings()  # noqa: RUF009 - frozen
+    connection: ConnectionSettings = ConnectionSettings()
+
+
+class _File(Toml):
+    """The TOML file, with errors that name it; cyclopts overlooks keys named like a command."""
+
+    def _load_config(self, path: Path) -> dict[str, Any]:
+        try:
+            tree = super()._load_config(path)
+        except (OSError, ValueError) as error:
+            raise CycloptsError(msg=f"{path}: {' '.join(str(error).split())}") from None
+        _check_keys(tree, Settings(), str(path))
+        return tree
+
+
+def _check_keys(tree: dict[str, Any], settings: Any, where: str) -> None:
+    known = {field.name: getattr(settings, field.name) for field in fields(settings)}
+    for key, value in tree.items():
+        if key not in known:
+            near = get_close_matches(key, known, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"it may have {', '.join(known)}"
+            raise CycloptsError(msg=f"{where}: there is no setting {key!r}; {hint}")
+        if is_dataclass(known[key]) != isinstance(value, dict):
+            kind = "is a table" if is_dataclass(known[key]) else "is no table"
+            raise CycloptsError(msg=f"{where}: setting {key!r} {kind}")
+        if isinstance(value, dict):
+            _check_keys(value, known[key], f"{where}: [{key}]")
 
 
 def add_sources(command_line: CommandLine, config_file: Path | None) -> None:
@@ -87,7 +123,7 @@ def add_sources(command_line: CommandLine, config_file: Path | None) -> None:
     path = config_file or Path(DEFAULT_FILE)
     command_line.config = (
         Env(ENV_PREFIX, command=False),
-        Toml(path, use_commands_as_keys=False),
+        _File(path, use_commands_as_keys=False),
     )
 
 

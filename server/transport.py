@@ -26,15 +26,15 @@ Receive = Callable[[], Awaitable[Event]]
 Send = Callable[[Event], Awaitable[None]]
 
 
-class PeerGone(Exception):  # noqa: N818 - it is news, not an error
+class PeerGone(Exception):
     """A send found that the peer is not there any more."""
 
 
-class ReceiveGivenUp(Exception):  # noqa: N818
+class ReceiveGivenUp(Exception):
     """The connection was closed from this side while a task waited for a message."""
 
 
-class SendTimeout(Exception):  # noqa: N818
+class SendTimeout(Exception):
     """The peer read nothing for `send_timeout_s` while the window was full."""
 
 
@@ -161,13 +161,23 @@ class Inbox:
 
 
 class Outbox(Protocol):
-    """The sending side."""
+    """The sending side.
+
+    Attributes:
+        messages, size_bytes: what was handed over so far; the last event is not counted.
+    """
+
+    messages: int
+    size_bytes: int
 
     def offer(self, event: Event, size_bytes: int) -> bool:
-        """Send without waiting; False if the window is full. Raises PeerGone."""
+        """Send without waiting; False if that cannot be done now. Raises PeerGone."""
 
     async def put(self, event: Event, size_bytes: int) -> None:
         """Send, waiting for room. Raises PeerGone, SendTimeout."""
+
+    def enqueue(self, event: Event, size_bytes: int) -> bool:
+        """Send without waiting, or leave it to be sent; False if it is full. Raises PeerGone."""
 
     async def close(self, event: Event) -> bool:
         """Send the last event after all others; False if the peer did not take it in time."""
@@ -189,12 +199,16 @@ class PipelinedOutbox:
         "_lock",
         "_max_bytes",
         "_max_messages",
+        "_pending_type",
         "_send",
         "_window",
+        "messages",
         "pending_bytes",
+        "size_bytes",
     )
 
-    def __init__(self, send: Send, limits: TransportLimits) -> None:
+    def __init__(self, send: Send, limits: TransportLimits, pending_type: type) -> None:
+        self._pending_type = pending_type
         self._host_send: Callable[[Event], Any] = send
         self._send: Callable[[Event], Any] = send
         self._limits = limits
@@ -203,24 +217,29 @@ class PipelinedOutbox:
         self._window: deque[tuple[Any, int]] = deque()
         self._lock: asyncio.Lock | None = None
         self.pending_bytes = 0
+        self.messages = 0
+        self.size_bytes = 0
 
     def offer(self, event: Event, size_bytes: int) -> bool:
         """Send without waiting; False if the window is full."""
         window = self._window
-        try:
-            while window and window[0][0].done():
-                self.pending_bytes -= window.popleft()[1]
-        except AttributeError:
-            # A send on a closed transport returns an awaitable that can only raise.
-            raise PeerGone from None
+        while window and window[0][0].done():
+            self.pending_bytes -= window.popleft()[1]
         if window and (
-            len(window) >= self._max_messages
-            or self.pending_bytes + size_bytes > self._max_bytes
+            len(window) >= self._max_messages or self.pending_bytes + size_bytes > self._max_bytes
         ):
             return False
-        window.append((self._send(event), size_bytes))
+        pending = self._send(event)
+        # granian answers a send on a closed transport with an awaitable of another type.
+        if type(pending) is not self._pending_type:
+            raise PeerGone
+        window.append((pending, size_bytes))
         self.pending_bytes += size_bytes
+        self.messages += 1
+        self.size_bytes += size_bytes
         return True
+
+    enqueue = offer
 
     async def put(self, event: Event, size_bytes: int) -> None:
         """Send, waiting for room."""
@@ -251,7 +270,7 @@ class PipelinedOutbox:
     async def _drained(self) -> bool:
         # Sends keep their order, so the last one done means all done.
         window = self._window
-        if not window or not is_eager(window[-1][0]) or window[-1][0].done():
+        if not window or window[-1][0].done():
             return True
         if self._lock is not None and self._lock.locked():
             return False
@@ -266,8 +285,7 @@ class PipelinedOutbox:
         """Cancel the sends under way, which frees the host's lock on the socket."""
         self._send = _refuse
         for pending, _ in self._window:
-            if is_eager(pending):
-                pending.cancel()
+            pending.cancel()
         self._window.clear()
         self.pending_bytes = 0
 
@@ -275,7 +293,17 @@ class PipelinedOutbox:
 class QueuedOutbox:
     """Sends on a host whose `send` is a coroutine: one flusher task while anything waits."""
 
-    __slots__ = ("_flusher", "_gone", "_limits", "_queue", "_room", "_send", "pending_bytes")
+    __slots__ = (
+        "_flusher",
+        "_gone",
+        "_limits",
+        "_queue",
+        "_room",
+        "_send",
+        "messages",
+        "pending_bytes",
+        "size_bytes",
+    )
 
     def __init__(self, send: Send, limits: TransportLimits) -> None:
         self._send = send
@@ -285,8 +313,14 @@ class QueuedOutbox:
         self._room = asyncio.Event()
         self._gone = False
         self.pending_bytes = 0
+        self.messages = 0
+        self.size_bytes = 0
 
     def offer(self, event: Event, size_bytes: int) -> bool:
+        """Never: a coroutine runs only when it is awaited."""
+        return False
+
+    def enqueue(self, event: Event, size_bytes: int) -> bool:
         """Queue without waiting; False if the queue is full."""
         if self._gone:
             raise PeerGone
@@ -297,6 +331,8 @@ class QueuedOutbox:
             return False
         self._queue.append((event, size_bytes))
         self.pending_bytes += size_bytes
+        self.messages += 1
+        self.size_bytes += size_bytes
         if self._flusher is None:
             self._flusher = asyncio.get_running_loop().create_task(self._flush())
         return True
@@ -324,8 +360,10 @@ class QueuedOutbox:
             async with asyncio.timeout(self._limits.send_timeout_s):
                 if self._flusher is None:
                     await self._send(event)
+                    self.messages += 1
+                    self.size_bytes += size_bytes
                     return
-                while not self.offer(event, size_bytes):
+                while not self.enqueue(event, size_bytes):
                     self._room.clear()
                     await self._room.wait()
         except TimeoutError:
@@ -356,6 +394,8 @@ class QueuedOutbox:
             self._flusher.cancel()
 
 
-def make_outbox(send: Send, limits: TransportLimits, *, eager: bool) -> Outbox:
-    """Return the outbox that fits what the host does."""
-    return PipelinedOutbox(send, limits) if eager else QueuedOutbox(send, limits)
+def make_outbox(send: Send, limits: TransportLimits, awaitable: object) -> Outbox:
+    """Return the outbox that fits a host whose `send` returned `awaitable`."""
+    if is_eager(awaitable):
+        return PipelinedOutbox(send, limits, type(awaitable))
+    return QueuedOutbox(send, limits)

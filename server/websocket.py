@@ -13,7 +13,7 @@ import msgspec
 
 from server.close_codes import CloseCode
 from server.codecs import JSON, Kind, encode_json_text, json_bytes
-from server.connection import CONNECTED, Connection, Phase, WebSocketState
+from server.connection import Connection
 from server.exceptions import (
     InvalidMessage,
     MessageTooBig,
@@ -21,6 +21,7 @@ from server.exceptions import (
     WebSocketDisconnect,
     WebSocketException,
 )
+from server.states import CONNECTED, Phase, WebSocketState
 from server.transport import Event
 
 __all__ = ["WebSocket", "WebSocketState"]
@@ -166,9 +167,13 @@ class WebSocket(Connection):
     async def _no_payload(self, kind: Kind, is_iterating: bool) -> NoReturn:
         """Say why what arrived is no message of that kind."""
         try:
+            if self._phase is Phase.CLOSED:  # by another task, while this one waited
+                raise self._disconnect()
             event = await self._open_event()
             if event["type"] == "websocket.receive":
-                raise UnexpectedFrame(*(("text", "binary") if kind == "text" else ("binary", "text")))
+                raise UnexpectedFrame(
+                    *(("text", "binary") if kind == "text" else ("binary", "text"))
+                )
             raise self._disconnect()
         except WebSocketDisconnect:
             if is_iterating:

@@ -4,6 +4,7 @@ It knows nothing of the app but a function that loads it. Pinned to granian 2.8 
 because later issues override private methods here.
 """
 
+import asyncio
 import ctypes
 import os
 import signal
@@ -18,6 +19,7 @@ from granian.constants import HTTPModes, Interfaces, Loops, RuntimeModes
 from granian.log import LogLevels
 
 ASGIApp = Callable[..., Any]
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -76,26 +78,56 @@ class Host:
         Raises:
             SystemExit: workers keep failing.
         """
-        self._server.serve(target_loader=partial(load_in_worker, self._load), wrap_loader=False)
+        loader = partial(load_in_worker, self._load, os.getpid())
+        self._server.serve(target_loader=loader, wrap_loader=False)
 
 
-def load_in_worker(load: Callable[[], ASGIApp]) -> ASGIApp:
-    """Prepare this worker process, then load the app; runs in the worker, before its loop."""
-    leave_terminal()
+def load_in_worker(load: Callable[[], ASGIApp], supervisor: int) -> ASGIApp:
+    """Prepare this worker process, then load the app; runs in the worker, before its loop.
+
+    Args:
+        supervisor: its process id.
+    """
+    # The supervisor's handlers were inherited and would swallow a signal; granian sets its own
+    # when it has the app.
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+    keep_stop_signals(asyncio.get_event_loop())
+    leave_terminal(supervisor)
     return load()
 
 
-def leave_terminal() -> None:
+def keep_stop_signals(loop: asyncio.AbstractEventLoop) -> None:
+    """See to it that a worker told to stop between its startup and its first serving does stop.
+
+    The loop does not run then, and uvloop would keep such a signal until another one comes.
+    """
+    add_signal_handler = loop.add_signal_handler
+
+    def add(number: int, callback: Callable[..., object], *arguments: Any) -> None:
+        if number not in STOP_SIGNALS:
+            add_signal_handler(number, callback, *arguments)
+            return
+
+        def handle(*_: object) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(callback, *arguments)
+
+        signal.signal(number, handle)
+
+    loop.add_signal_handler = add  # type: ignore[assignment]
+
+
+def leave_terminal(supervisor: int) -> None:
     """Stay out of the way of Ctrl-C, and end when the supervisor is gone.
 
     The terminal signals its whole foreground group; a worker that got that too would drop its
     connections before the supervisor can see to them.
     """
-    supervisor = os.getppid()
     os.setpgid(0, 0)
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-        if os.getppid() != supervisor:  # it died between the two calls
+        if os.getppid() != supervisor:  # it died before that call
             os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -108,5 +140,9 @@ def log_config(level: str) -> dict[str, Any]:
         "disable_existing_loggers": False,
         "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
         "handlers": {"stderr": handler},
-        "loggers": {name: dict(logger) for name in ("_granian", "granian.access", "switchboard")},
+        "loggers": {
+            **{name: dict(logger) for name in ("_granian", "granian.access", "switchboard")},
+            # A line for each peer that went without a goodbye, which is nothing to act on.
+            "_granian.asgi.io": {"level": "DEBUG" if level == "debug" else "WARNING"},
+        },
     }

@@ -17,8 +17,8 @@ class PreflightError(Exception):
     """The server cannot start here; the message says why, and the way out, in one line."""
 
 
-def claim_port(host: str, port: int) -> int:
-    """Return the port to listen on: `port`, or a free one if that is 0.
+def claim_address(host: str, port: int) -> tuple[str, int]:
+    """Return the IP address and the port to listen on; port 0 stands for a free one.
 
     Raises:
         PreflightError: it is taken, not allowed, or the host is not an address of this machine.
@@ -36,7 +36,14 @@ def claim_port(host: str, port: int) -> int:
             probe.bind(address)
         except OSError as error:
             raise PreflightError(_bind_problem(host, port, error)) from None
-        return int(probe.getsockname()[1])
+        name = probe.getsockname()
+    return str(name[0]), int(name[1])
+
+
+def local_address(address: str) -> str:
+    """Return the address at which this machine reaches what listens on `address`."""
+    any_address = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - only compared
+    return any_address.get(address, address)
 
 
 def _bind_problem(host: str, port: int, error: OSError) -> str:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 
 from workers.granian import ASGIApp, Host, HostConfig
+from workers.preflight import local_address
 
 READY_TIMEOUT_S = 60.0
 _POLL_S = 0.05
@@ -53,9 +54,9 @@ class Supervisor:
             self._ended.wait(_POLL_S)
 
     def _answers(self) -> bool:
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._config.host, self._config.host)
+        address = (local_address(self._config.host), self._config.port)
         try:
-            socket.create_connection((host, self._config.port), timeout=1).close()
+            socket.create_connection(address, timeout=1).close()
         except OSError:
             return False
         return True

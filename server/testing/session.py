@@ -56,7 +56,7 @@ def make_scope(
     offered = list(subprotocols or ())
     host = parts.netloc or "testserver"
     merged = {"host": host, "connection": "upgrade", "upgrade": "websocket"}
-    merged |= {"sec-websocket-key": "testserver==", "sec-websocket-version": "13"}
+    merged |= {"sec-websocket-key": "c3dpdGNoYm9hcmQtdGVzdA==", "sec-websocket-version": "13"}
     if offered:
         merged["sec-websocket-protocol"] = ", ".join(offered)
     merged |= {name.lower(): value for name, value in (headers or {}).items()}
