@@ -356,8 +356,8 @@ class Connection(Handshake):
         try:
             await self._outbox.put(event, size_bytes)
         except PeerGone:
+            await self._inbox.settle(self._app.limits.close_timeout_s)
             self._peer_gone()
-            return
         except SendTimeout:
             self._app.stats["slow_consumer"] += 1
             await self.kick(CloseCode.TRY_AGAIN_LATER, "slow consumer")

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, MutableMapping
 from types import MappingProxyType
 from typing import Any
+from urllib.parse import quote
 
 from starlette.datastructures import URL, Address, Headers, QueryParams
 from starlette.requests import HTTPConnection
@@ -17,6 +18,7 @@ HeaderPairs = Mapping[str, str] | Iterable[tuple[str | bytes, str | bytes]]
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 section 5.6.2
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z!$%&'()*+,;=\-._~]+)(?::[0-9]*)?")  # RFC 3986
 _KEY = re.compile(rb"[+/0-9A-Za-z]{22}==")  # 16 bytes
+_PRINTABLE = bytes(range(0x21, 0x7F))
 _OWNED_BY_HANDSHAKE = frozenset(
     (
         b"connection",
@@ -50,7 +52,12 @@ class Handshake:
     @property
     def url(self) -> URL:
         """The full URL; compares equal to its text."""
-        return self.http.url
+        try:
+            return self.http.url
+        except UnicodeDecodeError:
+            # Bytes that the client should have escaped, and that need not be UTF-8.
+            query = quote(self.query_string, safe=_PRINTABLE).encode()
+            return URL(scope={**self.scope, "query_string": query})
 
     @property
     def path(self) -> str:

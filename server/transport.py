@@ -155,6 +155,15 @@ class Inbox:
             return None
         return event if event["type"] == "websocket.disconnect" else None
 
+    async def settle(self, timeout_s: float) -> None:
+        """Wait, with a bound, for the event that tells why a send failed.
+
+        Only where receives are tasks: another task may be waiting on granian's awaitable, and that
+        wakes one.
+        """
+        if isinstance(self.pending, asyncio.Task):
+            await asyncio.wait([self.pending], timeout=timeout_s)
+
     def cancel(self) -> None:
         """Give up the pending receive, so that a close can go out."""
         self.pending.cancel()
