@@ -21,6 +21,8 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+_REAP_AT = 4  # Looking at the window for every send costs more than keeping a few done ones.
+
 Event = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Event]]
 Send = Callable[[Event], Awaitable[None]]
@@ -249,6 +251,15 @@ class PipelinedOutbox:
         return True
 
     enqueue = offer
+
+    def _reap(self) -> None:
+        """Forget the sends that are done. They end in order, so the last tells of all."""
+        window = self._window
+        if window and window[-1][0].done():
+            window.clear()
+            self.pending_bytes = 0
+        while window and window[0][0].done():
+            self.pending_bytes -= window.popleft()[1]
 
     async def put(self, event: Event, size_bytes: int) -> None:
         """Send, waiting for room."""

@@ -5,9 +5,9 @@ docs/topics/websocket.md has the table of methods and states that both implement
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from types import TracebackType
-from typing import Any, Generic, Literal, NoReturn, Self, TypeVar
+from typing import Any, Literal, NoReturn, Self
 
 import msgspec
 
@@ -22,11 +22,10 @@ from server.exceptions import (
     WebSocketException,
 )
 from server.states import CONNECTED, Phase, WebSocketState
-from server.transport import Event
+from server.transport import Event, Inbox
 
 __all__ = ["WebSocket", "WebSocketState"]
 
-T = TypeVar("T")
 Mode = Literal["text", "binary"]
 
 
@@ -134,26 +133,45 @@ class WebSocket(Connection):
             self._count(event["bytes"] if text is None else text)
         return event
 
-    async def _payload(self, kind: Kind, is_iterating: bool = False) -> Any:
-        """Return the next message's payload, which must be of that kind.
-
-        This is the hot path: no call that can be spared, one coroutine deep. The unusual ends in
-        `_no_payload`.
-        """
+    async def _payload(self, kind: Kind) -> Any:
+        """Return the next message's payload, which must be of that kind."""
         if self._phase is not CONNECTED:
-            self._not_open(is_iterating)
+            self._refuse_receive()
         inbox = self._inbox
-        pending = inbox.pending
-        if not pending.done():
+        if not inbox.pending.done():
             await inbox.arrival()
-            pending = inbox.pending
+        payload = self._take_payload(inbox, kind)
+        if payload is None:
+            await self._no_payload(kind)
+        return payload
+
+    async def _payloads(self, kind: Kind) -> AsyncGenerator[Any, None]:
+        """Yield payloads until the connection has ended: `_payload` without a frame a message."""
+        while True:
+            if self._phase is not CONNECTED:
+                if self.has_ended:
+                    return
+                self._refuse_receive()
+            inbox = self._inbox
+            if not inbox.pending.done():
+                await inbox.arrival()
+            payload = self._take_payload(inbox, kind)
+            if payload is None:
+                try:
+                    await self._no_payload(kind)
+                except WebSocketDisconnect:
+                    return
+            yield payload
+
+    def _take_payload(self, inbox: Inbox, kind: Kind) -> Any:
+        """Return what has arrived, or None if that is no message of that kind."""
         try:
             # Hosts may give the other key too, with None; a disconnect event has neither.
-            payload = pending.result().get(kind)
+            payload = inbox.pending.result().get(kind)
         except (Exception, asyncio.CancelledError):
-            payload = None
+            return None
         if payload is None:
-            return await self._no_payload(kind, is_iterating)
+            return None
         inbox.pending = inbox.receive()
         size = len(payload)
         if kind == "text" and not payload.isascii():
@@ -164,26 +182,13 @@ class WebSocket(Connection):
             raise MessageTooBig(size, self._max_message_size)
         return payload
 
-    async def _no_payload(self, kind: Kind, is_iterating: bool) -> NoReturn:
+    async def _no_payload(self, kind: Kind) -> NoReturn:
         """Say why what arrived is no message of that kind."""
-        try:
-            if self._phase is Phase.CLOSED:  # by another task, while this one waited
-                raise self._disconnect()
-            event = await self._open_event()
-            if event["type"] == "websocket.receive":
-                raise UnexpectedFrame(
-                    *(("text", "binary") if kind == "text" else ("binary", "text"))
-                )
+        event = await self._open_event()
+        if event["type"] == "websocket.disconnect":
             raise self._disconnect()
-        except WebSocketDisconnect:
-            if is_iterating:
-                raise StopAsyncIteration from None
-            raise
-
-    def _not_open(self, is_iterating: bool) -> NoReturn:
-        if is_iterating and self.has_ended:
-            raise StopAsyncIteration
-        self._refuse_receive()
+        expected, got = ("text", "binary") if kind == "text" else ("binary", "text")
+        raise UnexpectedFrame(expected, got)
 
     def _count(self, payload: str | bytes) -> None:
         size = len(payload)
@@ -282,17 +287,17 @@ class WebSocket(Connection):
         # Ends by exception, as Bocadillo's does; `iter_*` end quietly.
         return await self.receive()
 
-    def iter_text(self) -> AsyncIterator[str]:
+    def iter_text(self) -> AsyncGenerator[str, None]:
         """Iterate over text messages; ends quietly when either side has closed."""
-        return _Payloads(self, "text")
+        return self._payloads("text")
 
-    def iter_bytes(self) -> AsyncIterator[bytes]:
+    def iter_bytes(self) -> AsyncGenerator[bytes, None]:
         """Iterate over binary messages; ends quietly when either side has closed."""
-        return _Payloads(self, "bytes")
+        return self._payloads("bytes")
 
-    async def iter_json(self) -> AsyncIterator[Any]:
+    async def iter_json(self) -> AsyncGenerator[Any, None]:
         """Iterate over JSON messages; ends quietly when either side has closed."""
-        async for text in self.iter_text():
+        async for text in self._payloads("text"):
             yield JSON.decode(text)
 
     # -- context manager -----------------------------------------------------------------------
@@ -334,22 +339,6 @@ class WebSocket(Connection):
     def rooms(self) -> frozenset[str]:
         """The rooms this connection is a member of."""
         return frozenset(self._rooms)
-
-
-class _Payloads(Generic[T]):
-    """Iterates over the payloads of one kind until the connection has ended."""
-
-    __slots__ = ("_kind", "_ws")
-
-    def __init__(self, ws: WebSocket, kind: Kind) -> None:
-        self._ws = ws
-        self._kind = kind
-
-    def __aiter__(self) -> Self:
-        return self
-
-    def __anext__(self) -> Coroutine[Any, Any, T]:
-        return self._ws._payload(self._kind, True)
 
 
 def encode_event(message: Any, encode: Callable[[Any], str | bytes]) -> tuple[Event, int]:

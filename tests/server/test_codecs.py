@@ -110,7 +110,7 @@ def test_validation_error_names_the_field(codec):
 @example("1e999")
 def test_json_text_of_a_peer_decodes_or_is_a_decode_error(text):
     for decode in (JSON.decode, JSON.decoder(Chat), JSON.decoder(int)):
-        _decode_or_decode_error(decode, text)
+        decode_or_decode_error(decode, text)
 
 
 @given(st.binary())
@@ -122,11 +122,11 @@ def test_json_text_of_a_peer_decodes_or_is_a_decode_error(text):
 @example(b"\xc7\x0c\xff" + b"\xff" * 12)
 def test_msgpack_of_a_peer_decodes_or_is_a_decode_error(data):
     for decode in (MSGPACK.decode, MSGPACK.decoder(Chat), MSGPACK.decoder(int)):
-        _decode_or_decode_error(decode, data)
+        decode_or_decode_error(decode, data)
 
 
-def _decode_or_decode_error(decode: Any, payload: Any) -> None:
+def decode_or_decode_error(decode: Any, payload: Any) -> None:
     try:
         decode(payload)
-    except msgspec.DecodeError as error:
-        assert str(error)
+    except msgspec.DecodeError:
+        pass

@@ -61,7 +61,7 @@ def test_reason_that_does_not_fit_is_refused_where_it_is_raised(kind):
 
 def test_text_in_the_place_of_the_code_is_a_type_error():
     with pytest.raises(TypeError, match="close code must be an int"):
-        WebSocketException("room is full")
+        WebSocketException("room is full")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("code", [0, 1004, 1005, 1006, 1015, 65535])

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.datastructures import Headers, MutableHeaders
 
-from server.handshake import Handshake, accept_headers
+from server.handshake import Handshake, accept_headers, handshake_problem
 from tests.support.scopes import websocket_scope
 
 
@@ -27,6 +27,18 @@ def test_url_without_a_host_header_takes_the_server():
     assert handshake("/x").url == "ws://server.test/x"
 
 
+@pytest.mark.parametrize(
+    ("query", "text"),
+    [
+        (b"a=\xff&b=%20+c?/", "a=%FF&b=%20+c?/"),
+        (b"a=\xc3\xa9", "a=é"),
+        (b"%\x80%\x00", "%%80%%00"),
+    ],
+)
+def test_url_has_a_query_that_the_client_did_not_escape(query, text):
+    assert handshake("/x", query).url == f"ws://server.test/x?{text}"
+
+
 def test_path_and_query_string_stand_apart():
     asked = handshake("/häß/1", "a=%20&b")
     assert asked.path == "/häß/1"
@@ -38,7 +50,7 @@ def test_query_string_may_be_missing_or_none():
     del scope["query_string"]
     for asked in (Handshake(scope), handshake(query_string=None)):
         assert asked.query_string == b""
-        assert asked.query_params == {}
+        assert dict(asked.query_params) == {}
         assert asked.url == "ws://server.test/"
 
 
@@ -210,6 +222,61 @@ def test_choice_follows_the_clients_preference(offered, supported, chosen):
 def test_chosen_subprotocol_may_always_be_accepted(offered, supported):
     asked = handshake(subprotocols=offered)
     asked.check_subprotocol(asked.choose_subprotocol(supported))
+
+
+# -- what hosts let pass ---------------------------------------------------------------------------
+
+
+def problem(*headers: tuple[str, str], **more) -> str | None:
+    return handshake_problem(websocket_scope(headers=headers, **more))
+
+
+@pytest.mark.parametrize("version", ["1.1", "2", "3"])
+def test_handshake_that_lacks_headers_passes(version):
+    assert problem(http_version=version) is None
+
+
+@pytest.mark.parametrize("version", ["1.0", "1"])
+def test_handshake_over_http_1_0_is_a_problem(version):
+    assert problem(("host", "a"), http_version=version) == "a WebSocket handshake needs HTTP/1.1"
+
+
+def test_http_version_may_be_missing():
+    scope = websocket_scope()
+    del scope["http_version"]
+    assert handshake_problem(scope) is None
+
+
+@pytest.mark.parametrize(
+    "host", ["a.example", "a.example:8000", "a:", "127.0.0.1:80", "[::1]", "[::1]:80", "a_b", "%41"]
+)
+def test_one_valid_host_passes(host):
+    assert problem(("host", host), ("x-other", host)) is None
+
+
+@pytest.mark.parametrize(
+    "host", ["", "a b", "a/b", "user@a", "a:b", "a:80:80", "::1", "[::1", "é", "a\n", "a\x00"]
+)
+def test_invalid_host_is_a_problem(host):
+    assert problem(("host", host)) == "the handshake needs one valid Host header"
+
+
+def test_second_host_is_a_problem_even_if_equal():
+    assert problem(("host", "a"), ("host", "a")) == "the handshake needs one valid Host header"
+
+
+@pytest.mark.parametrize("key", ["dGhlIHNhbXBsZSBub25jZQ==", "+/+/+/+/+/+/+/+/+/+/+A=="])
+def test_key_of_16_bytes_passes(key):
+    assert problem(("host", "a"), ("sec-websocket-key", key)) is None
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["", "x", "dGhlIHNhbXBsZSBub25jZQ", "dGhlIHNhbXBsZSBub25jZQ==\n", "A" * 24, "-_" * 11 + "=="],
+)
+def test_other_key_is_a_problem(key):
+    found = problem(("host", "a"), ("sec-websocket-key", key))
+    assert found == "Sec-WebSocket-Key must be 16 bytes in base64"
 
 
 # -- headers of accept -----------------------------------------------------------------------------

@@ -84,7 +84,9 @@ def test_missing_leading_slash_is_added_except_for_the_lone_rest(written, text):
     assert Pattern(written).text == text
 
 
-@pytest.mark.parametrize("pattern", ["/{id:int}", "/{id:uuid}", "/{id:}", "/{id:path:x}", "/{:int}"])
+@pytest.mark.parametrize(
+    "pattern", ["/{id:int}", "/{id:uuid}", "/{id:}", "/{id:path:x}", "/{:int}"]
+)
 def test_unknown_converter_is_a_type_error(pattern):
     with pytest.raises(TypeError, match="unknown converter"):
         Pattern(pattern)
@@ -234,7 +236,9 @@ def table(*patterns: str) -> RouteTable[str]:
     ],
 )
 def test_find_prefers_static_patterns_then_registration_order(path, route, params):
-    routes = table("/users/{id}", "/users/me", "/files/{rest:path}", "/files/{id}", "/files/7/all", "/")
+    routes = table(
+        "/users/{id}", "/users/me", "/files/{rest:path}", "/files/{id}", "/files/7/all", "/"
+    )
     assert routes.find(path) == (None if route is None else Found(route, params))
 
 

@@ -11,42 +11,43 @@ from server.params import Depends, Header, Query
 if TYPE_CHECKING:
     from decimal import Decimal
 
+    from server import WebSocket
+
 
 def current_user() -> str:
     return "ann"
 
 
 async def view(
-    ws: NeverDefined,  # type: ignore[name-defined]  # noqa: F821 - the connection's own is not read
+    ws: WebSocket,
     item: UUID,
     limit: int | None = None,
-    tags: Annotated[list[str], Query("tag")] = [],  # noqa: B006 - read once
+    tags: Annotated[list[str], Query("tag")] = [],  # noqa: B006 - never changed
     agent: Annotated[str, Header] = "",
     user: Annotated[str, Depends(current_user)] = "",
-) -> NeverDefined:  # type: ignore[name-defined]  # noqa: F821 - nor is what it returns
-    """Has one parameter of each kind."""
+) -> Decimal:
+    """Has one parameter of each kind; its first one and its result are not for evaluation."""
+    raise NotImplementedError
 
 
 async def only_for_type_checkers(ws: Any, price: Decimal) -> None:
     """Is annotated with a name that does not exist at run time."""
 
 
-def make_view() -> Callable[..., Any]:
-    """Return a closure that is annotated with a local name it also uses."""
+def make_closure() -> Callable[..., Any]:
+    """Return a function that is annotated with a local name it also uses."""
     Local = int  # noqa: N806 - a type
 
-    async def closure(ws: Any, number: Local, later: int = 0) -> Any:
-        return Local, assigned_later
+    async def closure(ws: Any, number: Local) -> Any:  # type: ignore[valid-type]
+        return Local
 
-    assigned = read_while_unassigned(closure)
-    assigned_later = 1
-    return assigned, closure, assigned_later  # type: ignore[return-value]
+    return closure
 
 
-def make_view_with_unused_local() -> Callable[..., Any]:
-    """Return a closure that is annotated with a local name it does not use."""
+def make_closure_over_nothing() -> Callable[..., Any]:
+    """Return a function that is annotated with a local name it does not use."""
     Local = int  # noqa: N806 - a type
 
-    async def closure(ws: Any, number: Local) -> None: ...
+    async def closure(ws: Any, number: Local) -> None: ...  # type: ignore[valid-type]
 
     return closure

@@ -94,9 +94,7 @@ def close_payload(code: int, reason: bytes = b"") -> bytes:
     return struct.pack("!H", code) + reason
 
 
-def fragments(
-    opcode: int, parts: Iterable[bytes], between: Iterable[bytes] = ()
-) -> bytes:
+def fragments(opcode: int, parts: Iterable[bytes], between: Iterable[bytes] = ()) -> bytes:
     """Return one message in several frames, with whole frames `between` after the first part."""
     pieces = list(parts)
     frames = [
@@ -123,6 +121,8 @@ class RawClient:
         self._socket.settimeout(timeout_s)
         self._socket.connect(("127.0.0.1", port))
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.server_port = port
+        self.port: int = self._socket.getsockname()[1]
         self._out = FrameProtocol(client=True, extensions=[])
         self._in = FrameProtocol(client=True, extensions=[])
         self._frames: list[Frame] = []
@@ -140,9 +140,7 @@ class RawClient:
 
     # -- handshake -----------------------------------------------------------------------------
 
-    def handshake(
-        self, path: str, headers: Iterable[str] = (), *, then: bytes = b""
-    ) -> Response:
+    def handshake(self, path: str, headers: Iterable[str] = (), *, then: bytes = b"") -> Response:
         """Ask for a WebSocket; returns the answer, 101 or not.
 
         Args:
