@@ -6,6 +6,7 @@ docs/topics/websocket.md has the table of methods and states that this and `webs
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from server.close_codes import CloseCode, check_close
@@ -41,6 +42,7 @@ class Connection(Handshake):
             none or vanished (granian cannot tell); 1006: a send found it gone.
         close_reason: the text that came with it.
         messages_received, bytes_received: payloads so far.
+        offer: sends an event of that many bytes without waiting; False if `post` has to.
     """
 
     __slots__ = (
@@ -62,6 +64,7 @@ class Connection(Handshake):
         "close_code",
         "close_reason",
         "messages_received",
+        "offer",
         "route",
     )
     _inbox: Inbox
@@ -88,6 +91,7 @@ class Connection(Handshake):
         self._connect_event_given = False
         self._close_finished: asyncio.Event | None = None
         self._rooms: set[str] = set()
+        self.offer: Callable[[Event, int], bool] = _take_nothing
         self.close_code: int | None = None
         self.close_reason = ""
         self.messages_received = 0
@@ -178,6 +182,7 @@ class Connection(Handshake):
         self._inbox = Inbox(self._receive, eager=self._eager)
         self._outbox = make_outbox(self._send, self._app.limits, awaitable)
         self._phase = CONNECTED
+        self.offer = self._outbox.offer
 
     async def reject(self, code: int = 403) -> None:
         """Refuse the handshake with an HTTP status; the view must return after it.
@@ -260,8 +265,7 @@ class Connection(Handshake):
             await self._send({"type": "websocket.close", "code": int(code), "reason": reason})
         if self._phase is not CONNECTED or self._notice_disconnect():
             return
-        self._phase = after
-        self.close_code, self.close_reason = int(code), reason
+        self._leave(after, int(code), reason)
         self._close_finished = asyncio.Event()
         try:
             # On granian a close waits for a pending receive for ever.
@@ -290,14 +294,17 @@ class Connection(Handshake):
                     {"type": "websocket.close", "code": code, "reason": reason}
                 )
 
+    def _leave(self, phase: Phase, code: int, reason: str) -> None:
+        self._phase = phase
+        self.offer = _take_nothing
+        self.close_code, self.close_reason = code, reason
+
     def _lost(self) -> None:
-        self._phase = Phase.LEFT
-        self.close_code = CloseCode.ABNORMAL_CLOSURE.value
+        self._leave(Phase.LEFT, CloseCode.ABNORMAL_CLOSURE.value, "")
 
     def _left(self, event: Event) -> None:
-        self._phase = Phase.LEFT
-        self.close_code = int(event.get("code") or CloseCode.NO_STATUS_RECEIVED)
-        self.close_reason = event.get("reason") or ""
+        code = int(event.get("code") or CloseCode.NO_STATUS_RECEIVED)
+        self._leave(Phase.LEFT, code, event.get("reason") or "")
 
     def _disconnect(self) -> WebSocketDisconnect:
         return WebSocketDisconnect(self.close_code or CloseCode.ABNORMAL_CLOSURE, self.close_reason)
@@ -331,26 +338,15 @@ class Connection(Handshake):
             self._left(event)
         return event
 
-    def post(self, event: Event, size_bytes: int) -> bool:
-        """Send without waiting; False if that cannot be done now, see `post_when_room`.
+    async def post(self, event: Event, size_bytes: int) -> None:
+        """Send what `offer` did not take; a peer that reads nothing in time is closed (1013).
 
         Raises:
-            WebSocketDisconnect: the peer is gone.
+            WebSocketDisconnect: the peer is gone, or was closed for not reading.
             RuntimeError: not accepted yet, or closed from this side.
         """
         if self._phase is not CONNECTED:
             self._refuse_send()
-        try:
-            return self._outbox.offer(event, size_bytes)
-        except PeerGone:
-            return self._peer_gone()
-
-    async def post_when_room(self, event: Event, size_bytes: int) -> None:
-        """Send after `post` returned False; a peer that reads nothing in time is closed (1013).
-
-        Raises:
-            WebSocketDisconnect: the peer is gone, or was closed for not reading.
-        """
         if self._notice_disconnect():
             raise self._disconnect()
         try:
@@ -401,3 +397,8 @@ class Connection(Handshake):
         if self._phase is Phase.CLOSED:
             raise RuntimeError("receive after close() or reject(): return from the view instead")
         raise RuntimeError("receive before accept(): call await ws.accept() first")
+
+
+def _take_nothing(event: Event, size_bytes: int) -> bool:
+    """Stand in for the outbox's `offer` while the connection is not open."""
+    return False

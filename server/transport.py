@@ -142,7 +142,7 @@ class Inbox:
         return waiter
 
     def _wake(self, _: object) -> None:
-        waiter = self._waiter
+        waiter, self._waiter = self._waiter, None
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
@@ -182,7 +182,7 @@ class Outbox(Protocol):
     size_bytes: int
 
     def offer(self, event: Event, size_bytes: int) -> bool:
-        """Send without waiting; False if that cannot be done now. Raises PeerGone."""
+        """Send without waiting; False if that cannot be done: `put` waits, or says why."""
 
     async def put(self, event: Event, size_bytes: int) -> None:
         """Send, waiting for room. Raises PeerGone, SendTimeout."""
@@ -197,14 +197,15 @@ class Outbox(Protocol):
         """Drop what has not been sent, so that the host can let go of the connection."""
 
 
-def _refuse(event: Event) -> None:
-    raise PeerGone
+def _discard(event: Event) -> None:
+    """Stand in for the host's send after the end; what it returns is no pending send."""
 
 
 class PipelinedOutbox:
     """Sends on a host that starts them at the call (granian)."""
 
     __slots__ = (
+        "_gone",
         "_host_send",
         "_limits",
         "_lock",
@@ -220,6 +221,7 @@ class PipelinedOutbox:
 
     def __init__(self, send: Send, limits: TransportLimits, pending_type: type) -> None:
         self._pending_type = pending_type
+        self._gone = False
         self._host_send: Callable[[Event], Any] = send
         self._send: Callable[[Event], Any] = send
         self._limits = limits
@@ -232,7 +234,7 @@ class PipelinedOutbox:
         self.size_bytes = 0
 
     def offer(self, event: Event, size_bytes: int) -> bool:
-        """Send without waiting; False if the window is full."""
+        """Send without waiting; False if the window is full or the peer is gone."""
         window = self._window
         while window and window[0][0].done():
             self.pending_bytes -= window.popleft()[1]
@@ -243,14 +245,21 @@ class PipelinedOutbox:
         pending = self._send(event)
         # granian answers a send on a closed transport with an awaitable of another type.
         if type(pending) is not self._pending_type:
-            raise PeerGone
+            self._gone = True
+            return False
         window.append((pending, size_bytes))
         self.pending_bytes += size_bytes
         self.messages += 1
         self.size_bytes += size_bytes
         return True
 
-    enqueue = offer
+    def enqueue(self, event: Event, size_bytes: int) -> bool:
+        """Send without waiting; False if the window is full."""
+        if self.offer(event, size_bytes):
+            return True
+        if self._gone:
+            raise PeerGone
+        return False
 
     def _reap(self) -> None:
         """Forget the sends that are done. They end in order, so the last tells of all."""
@@ -263,7 +272,7 @@ class PipelinedOutbox:
 
     async def put(self, event: Event, size_bytes: int) -> None:
         """Send, waiting for room."""
-        if self.offer(event, size_bytes):
+        if self.enqueue(event, size_bytes):
             return
         if self._lock is None:
             self._lock = asyncio.Lock()
@@ -271,7 +280,7 @@ class PipelinedOutbox:
             async with asyncio.timeout(self._limits.send_timeout_s):
                 # granian's awaitable wakes one waiter only, so waiters take turns.
                 async with self._lock:
-                    while not self.offer(event, size_bytes):
+                    while not self.enqueue(event, size_bytes):
                         await wait_done(self._window[0][0])
         except TimeoutError:
             raise SendTimeout from None
@@ -303,11 +312,14 @@ class PipelinedOutbox:
 
     def abandon(self) -> None:
         """Cancel the sends under way, which frees the host's lock on the socket."""
-        self._send = _refuse
+        self._send = _discard
         for pending, _ in self._window:
             pending.cancel()
         self._window.clear()
         self.pending_bytes = 0
+
+
+_YIELD_EVERY = 32  # uvicorn's `send` may never suspend: not for a fast peer, nor for a lost one
 
 
 class QueuedOutbox:
@@ -382,6 +394,8 @@ class QueuedOutbox:
                     await self._send(event)
                     self.messages += 1
                     self.size_bytes += size_bytes
+                    if self.messages % _YIELD_EVERY == 0:
+                        await asyncio.sleep(0)
                     return
                 while not self.enqueue(event, size_bytes):
                     self._room.clear()

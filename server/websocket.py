@@ -184,6 +184,8 @@ class WebSocket(Connection):
 
     async def _no_payload(self, kind: Kind) -> NoReturn:
         """Say why what arrived is no message of that kind."""
+        if self._phase is Phase.CLOSED:  # by another task, while this one waited
+            raise self._disconnect()
         event = await self._open_event()
         if event["type"] == "websocket.disconnect":
             raise self._disconnect()
@@ -230,8 +232,8 @@ class WebSocket(Connection):
         # An ASCII str knows that it is one, so the common case costs no encoding.
         size = len(text) if text.isascii() else len(text.encode())
         event: Event = {"type": "websocket.send", "text": text}
-        if not self.post(event, size):
-            await self.post_when_room(event, size)
+        if not self.offer(event, size):
+            await self.post(event, size)
 
     async def send_bytes(self, data: bytes | bytearray | memoryview) -> None:
         """Send a binary frame from bytes, bytearray or memoryview."""
@@ -241,8 +243,8 @@ class WebSocket(Connection):
             data = bytes(data)
         size = len(data)
         event: Event = {"type": "websocket.send", "bytes": data}
-        if not self.post(event, size):
-            await self.post_when_room(event, size)
+        if not self.offer(event, size):
+            await self.post(event, size)
 
     async def send_json(self, message: Any, mode: Mode = "text") -> None:
         """Send compact JSON.
