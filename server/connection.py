@@ -13,18 +13,17 @@ from server.close_codes import CloseCode, check_close
 from server.codecs import CODECS, JSON, Codec, json_bytes
 from server.exceptions import WebSocketDisconnect
 from server.handshake import Handshake, HeaderPairs, Scope, accept_headers
+from server.inbox import Inbox
+from server.outbox import Outbox, make_outbox
 from server.states import CONNECTED, Phase, WebSocketState
 from server.transport import (
     Event,
-    Inbox,
-    Outbox,
     PeerGone,
     Receive,
     ReceiveGivenUp,
     Send,
     SendTimeout,
     is_eager,
-    make_outbox,
 )
 
 if TYPE_CHECKING:

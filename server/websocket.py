@@ -21,8 +21,9 @@ from server.exceptions import (
     WebSocketDisconnect,
     WebSocketException,
 )
+from server.inbox import Inbox
 from server.states import CONNECTED, Phase, WebSocketState
-from server.transport import Event, Inbox
+from server.transport import Event
 
 __all__ = ["WebSocket", "WebSocketState"]
 

@@ -7,7 +7,7 @@ raised into its host, is kept under that key until the case has read it at `/wat
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable
-from typing import Any
+from typing import Any, ClassVar
 
 from server import App, WebSocket, WebSocketException
 
@@ -23,11 +23,12 @@ class Watch:
     It passes `receive` and `send` on as they are, so it takes nothing from the host.
     """
 
-    open: defaultdict[str, set[object]] = defaultdict(set)
-    notes: defaultdict[str, list[str]] = defaultdict(list)
-    raised: defaultdict[str, list[str]] = defaultdict(list)
-    ended: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
-    signals: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
+    open: ClassVar[defaultdict[str, set[object]]] = defaultdict(set)
+    notes: ClassVar[defaultdict[str, list[str]]] = defaultdict(list)
+    raised: ClassVar[defaultdict[str, list[str]]] = defaultdict(list)
+    ended: ClassVar[defaultdict[str, asyncio.Event]] = defaultdict(asyncio.Event)
+    noted: ClassVar[defaultdict[str, asyncio.Event]] = defaultdict(asyncio.Event)
+    signals: ClassVar[defaultdict[str, asyncio.Event]] = defaultdict(asyncio.Event)
 
     def __init__(self, app: Any) -> None:
         self.app = app
@@ -56,8 +57,8 @@ class Watch:
                 cls.ended[key].clear()
                 await cls.ended[key].wait()
         report = {"notes": cls.notes.pop(key, []), "raised": cls.raised.pop(key, [])}
-        for table in (cls.open, cls.ended, cls.signals):
-            table.pop(key, None)  # type: ignore[attr-defined]
+        for table in (cls.open, cls.ended, cls.noted, cls.signals):
+            table.pop(key, None)
         return report
 
 
@@ -93,6 +94,30 @@ class Wrapping:
         await self.app(scope, wrapped_receive, wrapped_send)
 
 
+class OldHost:
+    """Under `/old-host`, takes away the host's extension for refusing with any HTTP status.
+
+    What the app closes the handshake with is noted, as no peer can see it.
+    """
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "websocket" or not scope["path"].startswith("/old-host"):
+            await self.app(scope, receive, send)
+            return
+
+        async def noting_send(event: Any) -> None:
+            Watch.notes[key_of(scope) or ""].append(f"{event['type']} {event.get('code')}")
+            await send(event)
+
+        extensions = dict(scope["extensions"])
+        extensions.pop("websocket.http.response")
+        await self.app({**scope, "extensions": extensions}, receive, noting_send)
+
+
+app.add_middleware(OldHost)
 app.add_middleware(Wrapping)
 app.add_middleware(Sessions)
 app.add_middleware(Watch)
@@ -107,6 +132,17 @@ async def watch(ws: WebSocket, key: str) -> None:
 async def signal(ws: WebSocket) -> None:
     """Let the view of the same case that awaits `signalled` go on."""
     Watch.signals[case_key(ws)].set()
+
+
+@app.websocket_route("/notes", send_type="json")
+async def notes(ws: WebSocket, count: int) -> None:
+    """Tell what has been noted so far, as soon as it is `count` things."""
+    key = case_key(ws)
+    async with asyncio.timeout(WAIT_S):
+        while len(Watch.notes[key]) < count:
+            Watch.noted[key].clear()
+            await Watch.noted[key].wait()
+    await ws.send(Watch.notes[key])
 
 
 async def signalled(ws: WebSocket) -> None:
@@ -130,6 +166,7 @@ def case_key(ws: WebSocket) -> str:
 def note(ws: WebSocket, text: str) -> None:
     """Keep `text` for the case, which must expect it."""
     Watch.notes[case_key(ws)].append(text)
+    Watch.noted[case_key(ws)].set()
 
 
 async def outcome(call: Awaitable[Any] | AsyncIterator[Any]) -> str:

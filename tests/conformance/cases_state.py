@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from server import WebSocket, WebSocketDisconnect, WebSocketState
-from tests.conformance.base import app, note, outcome, signal, signalled
+from tests.conformance.base import app, note, outcome, signalled
 from tests.conformance.steps import (
     Case,
     Closed,
@@ -255,8 +255,18 @@ UNNOTICED = [
     _unnoticed("receive_event", LEFT_EVENT, WRONG),
 ]
 
-CONNECTED.append(_connected("receive_event", "ok {'type': 'websocket.receive', 'text': 'm'}",
-    Differs("granian reports no reason", "ok {'type': 'websocket.disconnect', 'code': 4005, 'reason': ''}", granian="ok {'type': 'websocket.disconnect', 'code': 4005}"),
-    Sends("m"), Leaves(4005)))
+CONNECTED.append(
+    _connected(
+        "receive_event",
+        "ok {'type': 'websocket.receive', 'text': 'm'}",
+        Differs(
+            "granian reports no reason",
+            "ok {'type': 'websocket.disconnect', 'code': 4005, 'reason': ''}",
+            granian="ok {'type': 'websocket.disconnect', 'code': 4005}",
+        ),
+        Sends("m"),
+        Leaves(4005),
+    )
+)
 
 CASES = [*BEFORE, *CONNECTED, *CLOSED, *REJECTED, *LEFT, *UNNOTICED]

@@ -5,12 +5,13 @@ All give the same small interface, so that a case is written once.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, Protocol, cast
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed as WireClosed
 from websockets.exceptions import InvalidStatus
+from websockets.protocol import State
 from websockets.typing import Subprotocol
 
 from server.testing import ConnectionClosed, HandshakeRejected, TestClient, WebSocketTestClient
@@ -80,6 +81,9 @@ class Host(Protocol):
             raises_at_entry: a test client raises what the app raised, not that it was refused.
         """
 
+    def printed(self, text: str) -> str:
+        """Wait until the server has printed `text`, and return all it has printed."""
+
 
 class InProcessPeer:
     """A client of `server.testing`; `call` makes the sync one look like the async one."""
@@ -133,12 +137,20 @@ class _SyncSession:
         return getattr(self._session, name)
 
 
-class SyncHost:
+class InProcessHost:
+    """What both test clients have in common."""
+
+    is_wire = False
+    authority = "testserver"
+
+    def printed(self, text: str) -> str:
+        raise AssertionError("a test client prints nothing")
+
+
+class SyncHost(InProcessHost):
     """`server.testing.TestClient`."""
 
     name = "sync"
-    is_wire = False
-    authority = "testserver"
 
     @contextmanager
     def session(self, *, raises_at_entry: bool) -> Iterator[Connect]:
@@ -165,12 +177,10 @@ class SyncHost:
             yield connect
 
 
-class AsyncHost:
+class AsyncHost(InProcessHost):
     """`server.testing.WebSocketTestClient`."""
 
     name = "async"
-    is_wire = False
-    authority = "testserver"
 
     @contextmanager
     def session(self, *, raises_at_entry: bool) -> Iterator[Connect]:
@@ -205,7 +215,7 @@ class WirePeer:
 
     def __init__(self, connection: ClientConnection) -> None:
         self._connection = connection
-        self.subprotocol = connection.subprotocol
+        self.subprotocol: str | None = connection.subprotocol
         assert connection.response is not None
         headers = connection.response.headers
         self.headers = {name.lower(): value for name, value in headers.raw_items()}
@@ -234,8 +244,12 @@ class WirePeer:
             await self._connection.wait_closed()
 
     async def end(self) -> list[str]:
-        async with asyncio.timeout(WAIT_S):
-            await self._connection.close()
+        if self._connection.state is State.OPEN:
+            await self.leave(1000, "")
+        with suppress(PeerClosed):
+            # Unread messages would keep the client from seeing the end.
+            while True:
+                await self.receive()
         return []
 
 
@@ -252,6 +266,9 @@ class WireHost:
     @contextmanager
     def session(self, *, raises_at_entry: bool) -> Iterator[Connect]:
         yield self._connect
+
+    def printed(self, text: str) -> str:
+        return self.server.wait_for_output(text, WAIT_S)
 
     async def _connect(
         self, path: str, headers: Mapping[str, str], subprotocols: Sequence[str]

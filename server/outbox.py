@@ -1,0 +1,290 @@
+"""Owns the sending side of one connection: pipelined sends, bounded. See `transport` for why."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from server.transport import (
+    Event,
+    PeerGone,
+    Send,
+    SendTimeout,
+    TransportLimits,
+    is_eager,
+    wait_done,
+)
+
+
+class Outbox(Protocol):
+    """The sending side.
+
+    Attributes:
+        messages, size_bytes: what was handed over so far; the last event is not counted.
+    """
+
+    messages: int
+    size_bytes: int
+
+    def offer(self, event: Event, size_bytes: int) -> bool:
+        """Send without waiting; False if that cannot be done: `put` waits, or says why."""
+
+    async def put(self, event: Event, size_bytes: int) -> None:
+        """Send, waiting for room. Raises PeerGone, SendTimeout."""
+
+    def enqueue(self, event: Event, size_bytes: int) -> bool:
+        """Send without waiting, or leave it to be sent; False if it is full. Raises PeerGone."""
+
+    async def close(self, event: Event) -> bool:
+        """Send the last event after all others; False if the peer did not take it in time."""
+
+    def abandon(self) -> None:
+        """Drop what has not been sent, so that the host can let go of the connection."""
+
+
+def _discard(event: Event) -> None:
+    """Stand in for the host's send after the end; what it returns is no pending send."""
+
+
+class PipelinedOutbox:
+    """Sends on a host that starts them at the call (granian).
+
+    Sends end in the order they were made, so when the last is done all are: only then is nothing
+    kept. While the last is not done, the earlier ones are kept in a window to be counted, waited
+    for, and cancelled if the peer stops reading.
+    """
+
+    __slots__ = (
+        "_gone",
+        "_host_send",
+        "_last",
+        "_last_size",
+        "_limits",
+        "_lock",
+        "_pending_type",
+        "_send",
+        "_window",
+        "messages",
+        "pending_bytes",
+        "size_bytes",
+    )
+
+    def __init__(self, send: Send, limits: TransportLimits, accepted: Any) -> None:
+        self._pending_type = type(accepted)
+        self._last: Any = accepted
+        self._last_size = 0
+        self._gone = False
+        self._host_send: Callable[[Event], Any] = send
+        self._send: Callable[[Event], Any] = send
+        self._limits = limits
+        self._window: deque[tuple[Any, int]] | None = None
+        self._lock: asyncio.Lock | None = None
+        self.pending_bytes = 0
+        self.messages = 0
+        self.size_bytes = 0
+
+    def offer(self, event: Event, size_bytes: int) -> bool:
+        """Send without waiting; False if the window is full or the peer is gone."""
+        if not self._last.done():
+            if not self._has_room(size_bytes):
+                return False
+        elif self._window is not None:
+            self._window = None
+            self.pending_bytes = 0
+        pending = self._send(event)
+        # granian answers a send on a closed transport with an awaitable of another type.
+        if type(pending) is not self._pending_type:
+            self._gone = True
+            return False
+        self._last = pending
+        self._last_size = size_bytes
+        self.messages += 1
+        self.size_bytes += size_bytes
+        return True
+
+    def _has_room(self, size_bytes: int) -> bool:
+        """Keep the last send, forget those that are done, and look at the bounds."""
+        window = self._window
+        if window is None:
+            window = self._window = deque()
+        if not window or window[-1][0] is not self._last:
+            window.append((self._last, self._last_size))
+            self.pending_bytes += self._last_size
+        while window and window[0][0].done():
+            self.pending_bytes -= window.popleft()[1]
+        return not window or (
+            len(window) < self._limits.window_messages
+            and self.pending_bytes + size_bytes <= self._limits.window_bytes
+        )
+
+    def enqueue(self, event: Event, size_bytes: int) -> bool:
+        """Send without waiting; False if the window is full."""
+        if self.offer(event, size_bytes):
+            return True
+        if self._gone:
+            raise PeerGone
+        return False
+
+    async def put(self, event: Event, size_bytes: int) -> None:
+        """Send, waiting for room."""
+        if self.enqueue(event, size_bytes):
+            return
+        if self._lock is None:
+            self._lock = asyncio.Lock()
+        try:
+            async with asyncio.timeout(self._limits.send_timeout_s):
+                # granian's awaitable wakes one waiter only, so waiters take turns.
+                async with self._lock:
+                    while not self.enqueue(event, size_bytes):
+                        assert self._window
+                        await wait_done(self._window[0][0])
+        except TimeoutError:
+            raise SendTimeout from None
+
+    async def close(self, event: Event) -> bool:
+        """Send the last event; a peer that stopped reading loses what is still under way."""
+        if not await self._drained():
+            self.abandon()
+        try:
+            async with asyncio.timeout(self._limits.close_timeout_s):
+                await self._host_send(event)
+        except (TimeoutError, RuntimeError, OSError):
+            return False
+        return True
+
+    async def _drained(self) -> bool:
+        if self._last.done():
+            return True
+        if self._lock is not None and self._lock.locked():
+            return False
+        try:
+            async with asyncio.timeout(self._limits.close_timeout_s):
+                await wait_done(self._last)
+        except TimeoutError:
+            return False
+        return True
+
+    def abandon(self) -> None:
+        """Cancel the sends under way, which frees the host's lock on the socket."""
+        self._send = _discard
+        for pending, _ in self._window or ():
+            pending.cancel()
+        self._last.cancel()
+        self._window = None
+        self.pending_bytes = 0
+
+
+_YIELD_EVERY = 32  # uvicorn's `send` may never suspend: not for a fast peer, nor for a lost one
+
+
+class QueuedOutbox:
+    """Sends on a host whose `send` is a coroutine: one flusher task while anything waits."""
+
+    __slots__ = (
+        "_flusher",
+        "_gone",
+        "_limits",
+        "_queue",
+        "_room",
+        "_send",
+        "messages",
+        "pending_bytes",
+        "size_bytes",
+    )
+
+    def __init__(self, send: Send, limits: TransportLimits) -> None:
+        self._send = send
+        self._limits = limits
+        self._queue: deque[tuple[Event, int]] = deque()
+        self._flusher: asyncio.Task[None] | None = None
+        self._room = asyncio.Event()
+        self._gone = False
+        self.pending_bytes = 0
+        self.messages = 0
+        self.size_bytes = 0
+
+    def offer(self, event: Event, size_bytes: int) -> bool:
+        """Never: a coroutine runs only when it is awaited."""
+        return False
+
+    def enqueue(self, event: Event, size_bytes: int) -> bool:
+        """Queue without waiting; False if the queue is full."""
+        if self._gone:
+            raise PeerGone
+        if self._queue and (
+            len(self._queue) >= self._limits.window_messages
+            or self.pending_bytes + size_bytes > self._limits.window_bytes
+        ):
+            return False
+        self._queue.append((event, size_bytes))
+        self.pending_bytes += size_bytes
+        self.messages += 1
+        self.size_bytes += size_bytes
+        if self._flusher is None:
+            self._flusher = asyncio.get_running_loop().create_task(self._flush())
+        return True
+
+    async def _flush(self) -> None:
+        # An event leaves the queue only when it is sent, so a full queue is a slow peer.
+        try:
+            while self._queue:
+                event, size_bytes = self._queue[0]
+                await self._send(event)
+                self._queue.popleft()
+                self.pending_bytes -= size_bytes
+                self._room.set()
+        except (RuntimeError, OSError):
+            self._gone = True
+        finally:
+            self._flusher = None
+            self._room.set()
+
+    async def put(self, event: Event, size_bytes: int) -> None:
+        """Send; directly when nothing waits, else behind what does."""
+        if self._gone:
+            raise PeerGone
+        try:
+            async with asyncio.timeout(self._limits.send_timeout_s):
+                if self._flusher is None:
+                    await self._send(event)
+                    self.messages += 1
+                    self.size_bytes += size_bytes
+                    if self.messages % _YIELD_EVERY == 0:
+                        await asyncio.sleep(0)
+                    return
+                while not self.enqueue(event, size_bytes):
+                    self._room.clear()
+                    await self._room.wait()
+        except TimeoutError:
+            raise SendTimeout from None
+        except (RuntimeError, OSError):
+            self._gone = True
+            raise PeerGone from None
+
+    async def close(self, event: Event) -> bool:
+        """Send the last event after the queued ones, as far as the peer takes them in time."""
+        flusher = self._flusher
+        if flusher is not None:
+            await asyncio.wait([flusher], timeout=self._limits.close_timeout_s)
+        self.abandon()
+        try:
+            async with asyncio.timeout(self._limits.close_timeout_s):
+                await self._send(event)
+        except (TimeoutError, RuntimeError, OSError):
+            return False
+        return True
+
+    def abandon(self) -> None:
+        """Drop the queue and stop the flusher."""
+        self._gone = True
+        self._queue.clear()
+        self.pending_bytes = 0
+        if self._flusher is not None:
+            self._flusher.cancel()
+
+
+def make_outbox(send: Send, limits: TransportLimits, awaitable: object) -> Outbox:
+    """Return the outbox that fits a host whose `send` returned `awaitable`."""
+    if is_eager(awaitable):
+        return PipelinedOutbox(send, limits, awaitable)
+    return QueuedOutbox(send, limits)
