@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 
 from starlette.requests import HTTPConnection
 
-from server.handshake import Scope
+from server.handshake import Scope, route_path
 from server.http import build_http, call_mounted
 from server.pipeline import refuse_unknown_path, serve_connection
 from server.rooms import Room, check_room_name
@@ -139,7 +139,7 @@ class App(Router):
         if scope["type"] != "websocket":
             await self._http_app()(scope, receive, send)
             return
-        path = scope["path"]
+        path = route_path(scope)
         found = self.websocket_routes.find(path)
         if found is not None:
             route, params = found
@@ -196,7 +196,7 @@ class App(Router):
         routes: list[WebSocketRoute | HTTPRoute] = [*self.websocket_list, *self.http_list]
         for route in routes:
             plan = self.runtime.plan(route)
-            for node in (*plan.first, *(node for _, node in plan.inputs.nodes)):
+            for node in plan.all_nodes():
                 if node.is_app_scoped:
                     await self.runtime.app_values.get(node)
 

@@ -157,6 +157,19 @@ class Handshake:
         return None
 
 
+def route_path(scope: Scope) -> str:
+    """Return the path below `root_path`, which is what routes match.
+
+    The ASGI specification has `path` include `root_path`; hosts and mounts that strip it are
+    understood as well.
+    """
+    path: str = scope["path"]
+    root: str = scope.get("root_path") or ""
+    if root and (path == root or path.startswith(root + "/")):
+        return path[len(root) :] or "/"
+    return path
+
+
 def handshake_problem(scope: Scope) -> str | None:
     """Say what a host let pass although RFC 6455 section 4.2.1 forbids it, or None.
 

@@ -1,18 +1,18 @@
 """Owns HTTP routes: from registered views to a Starlette application; knows no WebSocket."""
 
 import inspect
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, Response
-from starlette.routing import BaseRoute, Match, Route
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import BaseRoute, Match
 
 from server.codecs import json_bytes
 from server.exceptions import ParameterError
-from server.handshake import Scope
+from server.handshake import Scope, route_path
 from server.injection import RequestValues
 from server.routes import HTTPRoute, Mount, Router
 from server.runtime import AppRuntime
@@ -26,30 +26,43 @@ def build_http(router: Router, runtime: AppRuntime) -> Starlette:
     significant, as it is for WebSockets.
     """
     ordered = sorted(router.http_list, key=lambda route: not route.pattern.is_static)
-    routes: list[BaseRoute] = [_route(route, runtime) for route in ordered]
+    routes: list[BaseRoute] = [_Route(route, runtime) for route in ordered]
     routes.append(_Mounts(router))
     app = Starlette(routes=routes, exception_handlers={ParameterError: _parameter_error})
     app.router.redirect_slashes = False
     return app
 
 
-def _route(route: HTTPRoute, runtime: AppRuntime) -> Route:
-    path = route.pattern.text.replace("{}", "{_rest:path}")
-    if not path.startswith("/"):
-        path = "/" + path
-    endpoint = _endpoint(route, runtime)
-    return Route(path, endpoint, methods=list(route.methods), name=route.name)
+class _Route(BaseRoute):
+    """One HTTP route; its pattern matches as a WebSocket route's does."""
 
+    def __init__(self, route: HTTPRoute, runtime: AppRuntime) -> None:
+        self._route = route
+        self._runtime = runtime
+        self._is_async = inspect.iscoroutinefunction(route.view)
+        # RFC 9110 section 9.3.2: HEAD is GET without the body.
+        self._methods = {*route.methods, *(["HEAD"] if "GET" in route.methods else ())}
 
-def _endpoint(route: HTTPRoute, runtime: AppRuntime) -> Callable[[Request], Awaitable[Response]]:
-    view = route.view
-    is_async = inspect.iscoroutinefunction(view)
+    def matches(self, scope: Scope) -> tuple[Match, dict[str, Any]]:
+        params = self._route.pattern.match(route_path(scope))
+        if params is None:
+            return Match.NONE, {}
+        found = Match.FULL if scope["method"] in self._methods else Match.PARTIAL
+        return found, {"endpoint": self._route.view, "path_params": params}
 
-    async def endpoint(request: Request) -> Response:
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] not in self._methods:
+            allow = {"Allow": ", ".join(sorted(self._methods))}
+            raise HTTPException(405, headers=allow)
+        response = await self._call(Request(scope, receive, send))
+        await response(scope, receive, send)
+
+    async def _call(self, request: Request) -> Response:
+        view, runtime = self._route.view, self._runtime
         values = RequestValues(request, request, request.path_params)
         try:
-            arguments = await values.arguments(runtime.plan(route), runtime.app_values)
-            if is_async:
+            arguments = await values.arguments(runtime.plan(self._route), runtime.app_values)
+            if self._is_async:
                 result = await view(request, **arguments)
             else:
                 result = await run_in_threadpool(view, request, **arguments)
@@ -57,14 +70,12 @@ def _endpoint(route: HTTPRoute, runtime: AppRuntime) -> Callable[[Request], Awai
             await values.close()
         return to_response(result)
 
-    return endpoint
-
 
 def to_response(result: Any) -> Response:
     """Turn what a view returned into a response.
 
-    A str that begins with `<` is HTML, another str is plain text; None is 204; everything else
-    that is no Response or bytes is encoded as JSON.
+    A str is plain text (return an HTMLResponse for a page), None is 204, everything that is no
+    Response, str or bytes is encoded as JSON.
 
     Raises:
         TypeError: it has no JSON form.
@@ -74,8 +85,7 @@ def to_response(result: Any) -> Response:
     if result is None:
         return Response(status_code=204)
     if isinstance(result, str):
-        kind = HTMLResponse if result.lstrip()[:1] == "<" else PlainTextResponse
-        return kind(result)
+        return PlainTextResponse(result)
     if isinstance(result, bytes):
         return Response(result, media_type="application/octet-stream")
     return Response(json_bytes(result), media_type="application/json")
@@ -94,7 +104,7 @@ class _Mounts(BaseRoute):
         self._router = router
 
     def matches(self, scope: Scope) -> tuple[Match, dict[str, Any]]:
-        found = self._router.find_mount(scope["path"])
+        found = self._router.find_mount(route_path(scope))
         return (Match.NONE, {}) if found is None else (Match.FULL, {"switchboard.mount": found})
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -107,8 +117,10 @@ async def call_mounted(mount: Mount, scope: Scope, receive: Receive, send: Send)
     inner = dict(scope)
     inner["root_path"] = scope.get("root_path", "") + mount.prefix
     if mount.strips:
-        inner["path"] = scope["path"][len(mount.prefix) :] or "/"
+        inner["path"] = route_path(scope)[len(mount.prefix) :] or "/"
         raw = scope.get("raw_path")
         if raw:
-            inner["raw_path"] = raw[len(mount.prefix.encode()) :] or b"/"
+            # The raw path is percent-encoded, so the prefix is as many segments, not characters.
+            segments = raw.split(b"/")[mount.prefix.count("/") + 1 :]
+            inner["raw_path"] = b"/" + b"/".join(segments)
     await mount.app(inner, receive, send)

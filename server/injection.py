@@ -5,7 +5,7 @@ It knows signatures and providers; it does not know frames, routes or close code
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -50,10 +50,21 @@ class Plan:
     first: tuple[Node, ...]
     version: int
 
+    def all_nodes(self) -> Iterator[Node]:
+        """Yield every node of the plan, what it needs before itself."""
+        for node in (*self.first, *(node for _, node in self.inputs.nodes)):
+            yield from _with_inputs(node)
+
     @property
     def is_plain(self) -> bool:
         """Only request values: nothing to make, nothing to tear down."""
         return not (self.first or self.inputs.nodes)
+
+
+def _with_inputs(node: Node) -> Iterator[Node]:
+    for _, inner in node.inputs.nodes:
+        yield from _with_inputs(inner)
+    yield node
 
 
 class Planner:

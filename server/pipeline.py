@@ -9,7 +9,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from server.close_codes import WEBSOCKET_CLOSE_CODES, CloseCode
+from server.close_codes import WEBSOCKET_CLOSE_CODES, CloseCode, truncate_reason
 from server.exceptions import ParameterError, WebSocketDisconnect, WebSocketException
 from server.handshake import Handshake, Scope, handshake_problem
 from server.injection import RequestValues
@@ -125,7 +125,7 @@ async def _refuse_parameter(ws: WebSocket, error: ParameterError) -> None:
         await ws.deny(error.status, body, close_code=403)
     else:
         # A lazy provider found it out inside the view.
-        await ws.ensure_closed(CloseCode.POLICY_VIOLATION, f"{error.source} {error.name}"[:123])
+        await ws.ensure_closed(CloseCode.POLICY_VIOLATION, truncate_reason(str(error)))
 
 
 async def _on_disconnect(
