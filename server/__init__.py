@@ -41,7 +41,7 @@ from server.exceptions import (
     WebSocketException,
 )
 from server.params import Cookie, Depends, Header, Query
-from server.providers import discover_providers, override_provider, provider, useprovider
+from server.providers import Provider, discover_providers, override_provider, provider, useprovider
 from server.rooms import Room
 from server.routes import Router
 from server.states import WebSocketState
@@ -76,6 +76,7 @@ __all__ = [
     "InvalidMessage",
     "MessageTooBig",
     "ParameterError",
+    "Provider",
     "ProviderDeclarationError",
     "ProviderDoesNotExist",
     "ProviderError",

@@ -5,8 +5,8 @@ import random
 from starlette import status
 
 from server import WEBSOCKET_CLOSE_CODES, CloseCode, WebSocket
-from tests.conformance.base import app, note, outcome
-from tests.conformance.steps import Closed, Gets, GetsJson, Sends, case
+from tests.conformance.base import app, note, outcome, signalled
+from tests.conformance.steps import Closed, Connects, Gets, GetsJson, Sends, case
 
 LEGAL = (1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 4000, 4999)
 ILLEGAL = (0, 200, 403, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65536, -1)
@@ -142,6 +142,7 @@ async def close_then_receive(ws: WebSocket) -> None:
 @app.websocket_route("/close/unread")
 async def close_unread(ws: WebSocket) -> None:
     """Closes although messages of the peer wait to be read."""
+    await signalled(ws)
     await ws.receive()
     await ws.close(4000)
 
@@ -253,6 +254,7 @@ CASES = [
         "S1.30",
         "/close/unread",
         *(Sends("x") for _ in range(20)),
+        *(Connects("b", "/signal"), Closed(1000, peer="b")),
         Closed(4000),
     ),
     case(

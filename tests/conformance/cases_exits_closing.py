@@ -37,6 +37,15 @@ async def raises_closing_with(ws: WebSocket, which: str) -> None:
         raise CLOSING[which]()
 
 
+@app.websocket_route("/exit/ws/with-caught/{which}", auto_accept=False)
+async def raises_closing_with_caught(ws: WebSocket, which: str) -> None:
+    try:
+        async with ws:
+            raise CLOSING[which]()
+    except WebSocketException:
+        note(ws, f"closed with {ws.close_code} {ws.close_reason}")
+
+
 @app.websocket_route("/exit/ws/closed/{which}")
 async def raises_closing_closed(ws: WebSocket, which: str) -> None:
     await ws.close(4242)
@@ -152,6 +161,13 @@ CASES = [
     ),
     case(
         "exit-ws-with", "exit:WebSocketException; C19", "/exit/ws/with/close", Closed(4002, "done")
+    ),
+    case(
+        "exit-ws-with-caught",
+        "C19; S1.24",
+        "/exit/ws/with-caught/close",
+        Closed(4002, "done"),
+        notes=["closed with 4002 done"],
     ),
     case("exit-ws-closed", "exit:WebSocketException; C19", "/exit/ws/closed/close", Closed(4242)),
     case("exit-ws-illegal", "C19; C28", "/exit/ws/illegal", Closed(1000), notes=["ValueError"] * 3),

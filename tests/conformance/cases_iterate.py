@@ -67,6 +67,19 @@ async def iterate_text(websocket: WebSocket) -> None:
     note(websocket, f"after: {websocket.state.name} {websocket.close_code}")
 
 
+@app.websocket("/iterate/text/break")
+async def iterate_break(websocket: WebSocket) -> None:
+    await websocket.accept()
+    async for message in websocket.iter_text():
+        if message == "stop":
+            break
+    async for data in websocket.iter_bytes():
+        await websocket.send_bytes(data)
+        if data == b"stop":
+            break
+    await websocket.send_text(await websocket.receive_text())
+
+
 @app.websocket("/iterate/bytes")
 async def iterate_bytes(websocket: WebSocket) -> None:
     await websocket.accept()
@@ -253,6 +266,13 @@ CASES = [
     ),
     case(
         "iter-text-wrong-frame", "C15; S2.6", "/iterate/text", Sends(b"x"), Closed(1003, ANY_REASON)
+    ),
+    case(
+        "iter-text-break",
+        "S2.6",
+        "/iterate/text/break",
+        *(Sends("a"), Sends("stop"), Sends(b"1"), Sends(b"stop"), Sends("last"), Sends("lost")),
+        *(Gets(b"1"), Gets(b"stop"), Gets("last"), Closed(1000)),
     ),
     case(
         "iter-bytes",

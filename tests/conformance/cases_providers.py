@@ -43,6 +43,12 @@ async def conf_resource(ws: WebSocket) -> AsyncIterator[str]:
 
 
 @provider
+async def conf_failing_end(ws: WebSocket, conf_resource: str) -> AsyncIterator[str]:
+    yield conf_resource
+    raise ValueError("at the end")
+
+
+@provider
 def conf_sync_resource(ws: WebSocket, conf_resource: str) -> Iterator[str]:
     note(ws, "setup sync")
     yield f"sync {conf_resource}"
@@ -96,6 +102,11 @@ async def resource(ws: WebSocket, conf_sync_resource: str, conf_resource: str) -
         if message == "close":
             await ws.close(4000)
             return
+
+
+@app.websocket_route("/providers/resource/failing")
+async def resource_failing(ws: WebSocket, conf_failing_end: str) -> None:
+    await ws.send(conf_failing_end)
 
 
 @app.websocket("/providers/resource/manual")
@@ -199,6 +210,14 @@ CASES = [
         "/providers/resource/manual",
         Denied(403),
         notes=["setup", "view: CONNECTING", "teardown: DISCONNECTED"],
+    ),
+    case(
+        "provider-teardown-fails",
+        "providers; exit:Exception",
+        "/providers/resource/failing",
+        *(Gets("resource"), Closed(1011)),
+        notes=["setup", "teardown: CONNECTED"],
+        raises="ValueError: at the end",
     ),
     case(
         "provider-app-scope",

@@ -241,7 +241,6 @@ def _unnoticed(method: str, first: Any, then: Any) -> Case:
     )
 
 
-NO_REASON = Differs("granian reports no reason", "off", granian="")
 LEFT_EVENT = Differs(
     "granian reports no reason, so the event has none",
     "ok {'type': 'websocket.disconnect', 'code': 4005, 'reason': 'off'}",

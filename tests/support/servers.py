@@ -5,6 +5,7 @@ process id it was started with. Its output is kept for the failure message and f
 """
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -62,9 +63,19 @@ class Server:
 
 
 def free_port() -> int:
-    with socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port that nobody listens on.
+
+    From below the range that the kernel gives to clients, or another test's connection could take
+    it before the server does.
+    """
+    for port in random.sample(range(20_000, 32_000), 100):
+        with socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("no free port between 20000 and 32000")
 
 
 def granian_command(app: str, port: int, arguments: Sequence[str] = ()) -> list[str]:
