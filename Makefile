@@ -18,7 +18,7 @@ VENV := .venv
 BENCH_VENV := .venv-bench
 
 # Directories that come later are picked up as soon as there is Python in them.
-SOURCES := $(strip $(foreach dir,server workers loadtest grafana examples benchmarks tests,\
+SOURCES := $(strip $(foreach dir,server workers loadtest grafana examples benchmarks docs tests,\
 	$(if $(wildcard $(dir)/*.py $(dir)/*/*.py),$(dir))))
 # Modules in which every branch is a promise to a peer: none of them goes untested.
 FULLY_COVERED := server/routing.py server/params.py server/close_codes.py server/websocket.py
@@ -26,7 +26,7 @@ MEASURED = $(filter-out 0,$(COVER))
 
 .DEFAULT_GOAL := help
 .SUFFIXES:
-.PHONY: help serve bench test cover check lint types imports spell fresh fmt lock clean \
+.PHONY: help serve bench test cover check lint types imports spell fresh fmt docs lock clean \
 	venv-run venv-dev venv-bench
 
 ##@ Run
@@ -74,10 +74,14 @@ fresh: venv-dev ## generated files match their sources
 	@$(VENV)/bin/python -m uv pip install --quiet --offline --dry-run --python $(VENV) \
 		--requirements pyproject.toml --all-extras --group dev \
 		|| { echo "error: the lock files do not fit pyproject.toml; run: make lock" >&2; exit 1; }
+	@$(VENV)/bin/python -m docs.generate --check
 
 fmt: venv-dev ## let ruff format, and mend what it can
 	$(VENV)/bin/python -m ruff check --fix-only $(SOURCES)
 	$(VENV)/bin/python -m ruff format $(SOURCES)
+
+docs: venv-dev ## write docs/reference/ from the code
+	$(VENV)/bin/python -m docs.generate
 
 ##@ Keep it
 # The other two follow the first, so that tests run on what is served. No address of a package index
