@@ -118,7 +118,7 @@ class App(Router):
         targets = [
             ws for ws in self.runtime.connections if route is None or ws.route.pattern.text == route
         ]
-        self.runtime.rooms.deliver(message, targets, exclude)
+        await self.runtime.rooms.deliver(message, targets, exclude)
 
     # -- ASGI ----------------------------------------------------------------------------------
 

@@ -41,7 +41,7 @@ commands = CommandLine(name="python -m server", help=HELP, version_flags=[])
 
 @commands.command
 def serve(app: AppReference = DEFAULT_APP, /, *, settings: Flat = Settings()) -> int:  # noqa: B008
-    """Serve an app in the foreground until Ctrl-C or SIGTERM."""
+    """Serve an app in the foreground until Ctrl-C or SIGTERM. Takes --config FILE as well."""
     routes = inspect_app(app)
     warning = file_limit_warning()
     host, port = claim_address(settings.host, settings.port)
@@ -62,7 +62,10 @@ def serve(app: AppReference = DEFAULT_APP, /, *, settings: Flat = Settings()) ->
 
 @commands.command
 def check(app: AppReference = DEFAULT_APP, /, *, settings: Flat = Settings()) -> int:  # noqa: B008
-    """Try everything that serve needs, without serving, and print the settings in force."""
+    """Try all that serve needs, without serving, and print the settings in force.
+
+    Takes --config FILE as well.
+    """
     routes = inspect_app(app)
     host, port = claim_address(settings.host, settings.port)
     warning = file_limit_warning()

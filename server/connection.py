@@ -129,6 +129,11 @@ class Connection(Handshake):
         return self._outbox.size_bytes if self._accepted_with else 0
 
     @property
+    def filling_since(self) -> float | None:
+        """The monotonic time since when half of the window has been in use, or None."""
+        return self._outbox.filling_since if self._phase is CONNECTED else None
+
+    @property
     def codec(self) -> Codec:
         """The encoding of structured messages on this connection."""
         return self._codec

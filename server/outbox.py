@@ -1,6 +1,7 @@
 """Owns the sending side of one connection: pipelined sends, bounded. See `transport` for why."""
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -21,10 +22,12 @@ class Outbox(Protocol):
 
     Attributes:
         messages, size_bytes: what was handed over so far; the last event is not counted.
+        filling_since: the monotonic time since when the window has been half full, or None.
     """
 
     messages: int
     size_bytes: int
+    filling_since: float | None
 
     def offer(self, event: Event, size_bytes: int) -> bool:
         """Send without waiting; False if that cannot be done: `put` waits, or says why."""
@@ -40,6 +43,18 @@ class Outbox(Protocol):
 
     def abandon(self) -> None:
         """Drop what has not been sent, so that the host can let go of the connection."""
+
+
+def _share(messages: int, size_bytes: int, limits: TransportLimits) -> float:
+    """How full a window is that holds so much; 1 is full."""
+    return max(messages / limits.window_messages, (size_bytes - 1) / limits.window_bytes)
+
+
+def _since(before: float | None, used: float) -> float | None:
+    """Since when a window has been half full, given since when it was before."""
+    if used < 0.5:
+        return None
+    return time.monotonic() if before is None else before
 
 
 def _discard(event: Event) -> None:
@@ -64,6 +79,7 @@ class PipelinedOutbox:
         "_pending_type",
         "_send",
         "_window",
+        "filling_since",
         "messages",
         "pending_bytes",
         "size_bytes",
@@ -80,6 +96,7 @@ class PipelinedOutbox:
         self._window: deque[tuple[Any, int]] | None = None
         self._lock: asyncio.Lock | None = None
         self.pending_bytes = 0
+        self.filling_since: float | None = None
         self.messages = 0
         self.size_bytes = 0
 
@@ -90,6 +107,7 @@ class PipelinedOutbox:
                 return False
         elif self._window is not None:
             self._window = None
+            self.filling_since = None
             self.pending_bytes = 0
         pending = self._send(event)
         # granian answers a send on a closed transport with an awaitable of another type.
@@ -112,10 +130,9 @@ class PipelinedOutbox:
             self.pending_bytes += self._last_size
         while window and window[0][0].done():
             self.pending_bytes -= window.popleft()[1]
-        return not window or (
-            len(window) < self._limits.window_messages
-            and self.pending_bytes + size_bytes <= self._limits.window_bytes
-        )
+        used = _share(len(window), self.pending_bytes + size_bytes, self._limits)
+        self.filling_since = _since(self.filling_since, used)
+        return used < 1 or not window
 
     def enqueue(self, event: Event, size_bytes: int) -> bool:
         """Send without waiting; False if the window is full."""
@@ -187,6 +204,7 @@ class QueuedOutbox:
         "_queue",
         "_room",
         "_send",
+        "filling_since",
         "messages",
         "pending_bytes",
         "size_bytes",
@@ -200,6 +218,7 @@ class QueuedOutbox:
         self._room = asyncio.Event()
         self._gone = False
         self.pending_bytes = 0
+        self.filling_since: float | None = None
         self.messages = 0
         self.size_bytes = 0
 
@@ -211,10 +230,9 @@ class QueuedOutbox:
         """Queue without waiting; False if the queue is full."""
         if self._gone:
             raise PeerGone
-        if self._queue and (
-            len(self._queue) >= self._limits.window_messages
-            or self.pending_bytes + size_bytes > self._limits.window_bytes
-        ):
+        used = _share(len(self._queue), self.pending_bytes + size_bytes, self._limits)
+        self.filling_since = _since(self.filling_since, used)
+        if used >= 1 and self._queue:
             return False
         self._queue.append((event, size_bytes))
         self.pending_bytes += size_bytes

@@ -104,6 +104,8 @@ async def _run_view(runtime: AppRuntime, ws: WebSocket, path_params: Mapping[str
 
 async def _accept_and_call(runtime: AppRuntime, ws: WebSocket, arguments: dict[str, Any]) -> None:
     route = ws.route
+    if ws.has_ended:  # a provider refused it
+        return
     runtime.connections.add(ws)
     if route.auto_accept:
         await ws.accept(ws.choose_subprotocol(route.subprotocols))

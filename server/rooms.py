@@ -6,6 +6,7 @@ whose outbox is full is closed with 1013, the others do not notice.
 
 import asyncio
 import logging
+import time
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("switchboard.rooms")
 MAX_ROOM_NAME_BYTES = 255
+PATIENCE_S = 0.1
+"""How long publishers give way to a member whose window is half full, before it may fill up."""
+_GIVE_WAY_S = 0.001
 
 
 class Room:
@@ -43,7 +47,7 @@ class Room:
             TypeError: the message cannot be encoded; nobody got it.
         """
         members = self._rooms.members(self.name)
-        self._rooms.deliver(message, members, () if exclude is None else (exclude,))
+        await self._rooms.deliver(message, members, () if exclude is None else (exclude,))
 
     def count(self) -> int:
         """How many connections of this worker are members."""
@@ -90,13 +94,26 @@ class Rooms:
         """The members of a room; empty if there is no such room."""
         return self._members.get(name, {}).keys()
 
-    def deliver(
+    async def deliver(
         self, message: Any, targets: Iterable["WebSocket"], exclude: Collection["WebSocket"]
     ) -> None:
-        """Hand `message` to all targets, now, without awaiting; so the members cannot change."""
+        """Hand `message` to all targets at once; then give way if one has begun to lag.
+
+        A publisher that never lets the loop and the host's threads run would fill the windows of
+        peers that read well. One that stays behind is waited for no longer than `PATIENCE_S`.
+        """
+        filling = self._hand_over(message, targets, exclude)
+        if filling is not None and time.monotonic() - filling < PATIENCE_S:
+            await asyncio.sleep(_GIVE_WAY_S)
+
+    def _hand_over(
+        self, message: Any, targets: Iterable["WebSocket"], exclude: Collection["WebSocket"]
+    ) -> float | None:
+        """Send to all without awaiting; return when the latest to lag began to, or None."""
         from server.websocket import encode_event
 
         events: dict[Codec, tuple[Event, int]] = {}
+        latest: float | None = None
         for ws in tuple(targets):
             if ws in exclude:
                 continue
@@ -110,6 +127,10 @@ class Rooms:
             except (WebSocketDisconnect, RuntimeError):
                 # It left, or was closed, a moment ago; its own handler notices.
                 continue
+            since = ws.filling_since
+            if since is not None and (latest is None or since > latest):
+                latest = since
+        return latest
 
     def _kick(self, ws: "WebSocket") -> None:
         self._runtime.stats["slow_consumer"] += 1

@@ -14,7 +14,7 @@ try:
     from starlette.testclient import TestClient as StarletteTestClient
 except (ImportError, RuntimeError) as error:  # pragma: no cover - depends on what is installed
     raise ImportError(
-        "server.testing needs an HTTP client: pip install 'switchboard-server[testing]'"
+        "server.testing.TestClient needs an HTTP client: pip install httpx2"
     ) from error
 
 
