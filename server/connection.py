@@ -15,7 +15,7 @@ from server.exceptions import WebSocketDisconnect
 from server.handshake import Handshake, HeaderPairs, Scope, accept_headers
 from server.inbox import Inbox
 from server.outbox import Outbox, make_outbox
-from server.states import CONNECTED, Phase, WebSocketState
+from server.states import CONNECTED, Phase, WebSocketState, refusal
 from server.transport import (
     Event,
     PeerGone,
@@ -159,10 +159,8 @@ class Connection(Handshake):
             RuntimeError: accepted differently before, or closed already.
             WebSocketDisconnect: the peer left meanwhile.
         """
-        if self._phase is Phase.CLOSED:
-            raise RuntimeError("accept() after close() or reject(): return from the view instead")
-        if self._phase is Phase.LEFT:
-            raise self._disconnect()
+        if self.has_ended:
+            self._refuse("accept()")
         self.check_subprotocol(subprotocol)
         wanted = (subprotocol, accept_headers(headers))
         if self._phase is CONNECTED:
@@ -204,7 +202,7 @@ class Connection(Handshake):
             log.warning("%s: reject() after accept(), closing with 1008", self.route.pattern.text)
             await self.close(CloseCode.POLICY_VIOLATION)
         elif self._phase is Phase.CLOSED:
-            raise RuntimeError("reject() after close() or reject(): return from the view instead")
+            self._refuse("reject()")
 
     async def deny(
         self,
@@ -330,7 +328,7 @@ class Connection(Handshake):
             WebSocketDisconnect: the connection was closed while this task waited.
         """
         if self._phase is not CONNECTED:
-            self._refuse_receive()
+            self._refuse("receive")
         inbox = self._inbox
         try:
             if not inbox.pending.done():
@@ -350,7 +348,7 @@ class Connection(Handshake):
             RuntimeError: not accepted yet, or closed from this side.
         """
         if self._phase is not CONNECTED:
-            self._refuse_send()
+            self._refuse("send")
         if self._notice_disconnect():
             raise self._disconnect()
         try:
@@ -370,7 +368,7 @@ class Connection(Handshake):
             WebSocketDisconnect, RuntimeError: as `post`.
         """
         if self._phase is not CONNECTED:
-            self._refuse_send()
+            self._refuse("send")
         try:
             return self._outbox.enqueue(event, size_bytes)
         except PeerGone:
@@ -388,19 +386,11 @@ class Connection(Handshake):
             self._lost()
         raise self._disconnect()
 
-    def _refuse_send(self) -> NoReturn:
+    def _refuse(self, action: str) -> NoReturn:
+        """Say why `action` cannot be done on a connection that is not open."""
         if self._phase is Phase.LEFT:
             raise self._disconnect()
-        if self._phase is Phase.CLOSED:
-            raise RuntimeError("send after close() or reject(): return from the view instead")
-        raise RuntimeError("send before accept(): call await ws.accept() first")
-
-    def _refuse_receive(self) -> NoReturn:
-        if self._phase is Phase.LEFT:
-            raise self._disconnect()
-        if self._phase is Phase.CLOSED:
-            raise RuntimeError("receive after close() or reject(): return from the view instead")
-        raise RuntimeError("receive before accept(): call await ws.accept() first")
+        raise refusal(action, self._phase)
 
 
 def _take_nothing(event: Event, size_bytes: int) -> bool:

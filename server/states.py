@@ -21,3 +21,10 @@ class Phase(IntEnum):
 
 
 CONNECTED = Phase.CONNECTED
+
+
+def refusal(action: str, phase: Phase) -> RuntimeError:
+    """Return the error for using a connection before accept or after it was closed."""
+    if phase is Phase.CONNECTING:
+        return RuntimeError(f"{action} before accept(): call await ws.accept() first")
+    return RuntimeError(f"{action} after close() or reject(): return from the view instead")

@@ -137,7 +137,7 @@ class WebSocket(Connection):
     async def _payload(self, kind: Kind) -> Any:
         """Return the next message's payload, which must be of that kind."""
         if self._phase is not CONNECTED:
-            self._refuse_receive()
+            self._refuse("receive")
         inbox = self._inbox
         if not inbox.pending.done():
             await inbox.arrival()
@@ -152,7 +152,7 @@ class WebSocket(Connection):
             if self._phase is not CONNECTED:
                 if self.has_ended:
                     return
-                self._refuse_receive()
+                self._refuse("receive")
             inbox = self._inbox
             if not inbox.pending.done():
                 await inbox.arrival()
@@ -331,7 +331,7 @@ class WebSocket(Connection):
     async def join(self, room: str) -> None:
         """Become a member of a room; joining again changes nothing."""
         if self._phase is not CONNECTED:
-            self._refuse_receive()
+            self._refuse("receive")
         self._app.rooms.join(self, room)
 
     async def leave(self, room: str) -> None:

@@ -155,7 +155,7 @@ def test_a_bad_variable(
         ("port = 80.5", 'unable to convert "80.5" into int'),
         ("port = 65536", "Must be <= 65535."),
         ("[connection]\nsend_timeout_s = -1", "[connection][send_timeout_s]"),
-        ("wrkers = 1", "there is no setting 'wrkers'; did you mean 'workers'?"),
+        ("worker = 1", "there is no setting 'worker'; did you mean 'workers'?"),
         ("[connection]\nnosuch = 1", "[connection]: there is no setting 'nosuch'; it may have win"),
         ("[nosuch]\nport = 1", "there is no setting 'nosuch'; it may have workers, host"),
         ("[serve]\nport = 1", "there is no setting 'serve'; it may have workers, host"),

@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 def wait_until(
-    condition: Callable[[], T], timeout_s: float = 10.0, *, message: str = "in time"
+    condition: Callable[[], T | None], timeout_s: float = 10.0, *, message: str = "in time"
 ) -> T:
     """Poll until `condition` returns something true, and return that."""
     deadline = time.monotonic() + timeout_s

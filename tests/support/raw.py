@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from wsproto.frame_protocol import Frame, FrameProtocol, Opcode
 
@@ -92,6 +92,12 @@ def frame(
 
 def close_payload(code: int, reason: bytes = b"") -> bytes:
     return struct.pack("!H", code) + reason
+
+
+def payload_bytes(got: Frame) -> bytes:
+    """Return the payload of a binary frame, a ping or a pong."""
+    assert isinstance(got.payload, bytes | bytearray), got
+    return bytes(got.payload)
 
 
 def fragments(opcode: int, parts: Iterable[bytes], between: Iterable[bytes] = ()) -> bytes:
@@ -227,9 +233,9 @@ class RawClient:
                 break
         if len(parts) == 1:
             return parts[0]
-        payloads = [part.payload for part in parts]
-        empty = "" if isinstance(payloads[0], str) else b""
-        return Frame(parts[0].opcode, empty.join(payloads), True, parts[-1].message_finished)
+        payload: Any = "" if isinstance(parts[0].payload, str) else b""
+        payload = payload.join(part.payload for part in parts)
+        return Frame(parts[0].opcode, payload, True, parts[-1].message_finished)
 
     def read_text(self, timeout_s: float | None = None) -> str:
         """Return the next frame's text."""
@@ -241,13 +247,13 @@ class RawClient:
         """Return the next frame's bytes."""
         got = self.read_frame(timeout_s)
         assert got.opcode is Opcode.BINARY, got
-        return bytes(got.payload)
+        return payload_bytes(got)
 
     def read_pong(self, timeout_s: float | None = None) -> bytes:
         """Return the next frame's payload, which must be a pong's."""
         got = self.read_frame(timeout_s)
         assert got.opcode is Opcode.PONG, got
-        return bytes(got.payload)
+        return payload_bytes(got)
 
     def next_close(self, timeout_s: float | None = None) -> Close | None:
         """Skip to the close frame; None if the connection ends without one."""
@@ -258,8 +264,9 @@ class RawClient:
             except Ended:
                 return None
             if got.opcode is Opcode.CLOSE:
+                assert isinstance(got.payload, tuple)
                 code, reason = got.payload
-                return Close(int(code), str(reason))
+                return Close(int(code), reason)
 
     def wait_end(self, timeout_s: float | None = None) -> str:
         """Read until the server lets go of the connection; returns "end" or "reset"."""

@@ -1,0 +1,205 @@
+"""The supervisor and its workers as processes: titles, groups, respawn, and every way to end."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.cli import APP, Project, environment
+from tests.support.processes import children, is_alive, title, wait_until
+from tests.support.raw import RawClient, connect
+from tests.support.servers import Server, free_port, running
+from workers.granian import HEADER_TIMEOUT_MS
+from workers.preflight import claim_address
+
+pytestmark = pytest.mark.e2e
+
+READY = "stop    Ctrl-C"
+TELLS_PID = """
+import os
+
+
+@app.websocket_route("/pid")
+async def pid(ws):
+    await ws.send(str(os.getpid()))
+    async for message in ws:
+        await ws.send(message)
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    project = Project(tmp_path)
+    project.write("app.py", APP + TELLS_PID)
+    return project
+
+
+@contextmanager
+def serving(
+    project: Project, app: str = "app", workers: int = 2, before: tuple[str, ...] = ()
+) -> Iterator[Server]:
+    port = free_port()
+    flags = ("--port", str(port), "--workers", str(workers))
+    command = [*before, *project.command("serve", app, *flags)]
+    with running(command, port, env=environment(), cwd=project.folder) as server:
+        server.wait_for_output(READY)
+        yield server
+
+
+def all_workers(server: Server, count: int) -> list[int]:
+    return wait_until(
+        lambda: pids if len(pids := children(server.process.pid)) == count else None,
+        message=f"{count} workers",
+    )
+
+
+def client_of(server: Server, worker: int) -> RawClient:
+    """Return a client whose connection landed on `worker`."""
+
+    def attempt() -> RawClient | None:
+        client = connect(server.port, "/pid")
+        if int(client.read_text()) == worker:
+            return client
+        client.drop()
+        return None
+
+    return wait_until(attempt, message=f"a connection to worker {worker}")
+
+
+def test_processes_have_titles_groups_and_files(project: Project) -> None:
+    """Titles for `ps`, groups that Ctrl-C spares, and as many files as the hard limit allows."""
+    few_files = ("sh", "-c", 'ulimit -Sn 256 && exec "$@"', "sh")
+    with serving(project, before=few_files) as server:
+        supervisor = server.process.pid
+        workers = all_workers(server, 2)
+        assert title(supervisor) == "switchboard app"
+        assert {title(worker) for worker in workers} == {
+            "switchboard app worker-1",
+            "switchboard app worker-2",
+        }
+        assert {os.getpgid(worker) for worker in workers} == set(workers)
+        for pid in (supervisor, *workers):
+            limits = Path(f"/proc/{pid}/limits").read_text()
+            (line,) = (line for line in limits.splitlines() if line.startswith("Max open files"))
+            soft, hard = line.split()[3:5]
+            assert soft == hard
+
+
+def test_a_killed_worker_is_replaced(project: Project) -> None:
+    """The other worker's connections do not notice, and both serve again."""
+    with serving(project) as server:
+        victim, other = all_workers(server, 2)
+        with client_of(server, other) as bystander, client_of(server, victim) as lost:
+            os.kill(victim, signal.SIGKILL)
+            lost.wait_end()
+            (new,) = wait_until(
+                lambda: {*children(server.process.pid)} - {victim, other}, message="a new worker"
+            )
+            client_of(server, new).drop()
+            bystander.send_text("still there")
+            assert bystander.read_text() == "still there"
+        assert children(server.process.pid) == sorted([other, new])
+        assert server.stop() == 0
+
+
+def test_workers_end_when_the_supervisor_is_killed(project: Project) -> None:
+    """No orphan keeps the port."""
+    with serving(project) as server:
+        workers = all_workers(server, 2)
+        server.stop(signal.SIGKILL)
+        wait_until(lambda: not any(map(is_alive, workers)), 5, message="the workers end")
+    assert claim_address("127.0.0.1", server.port)
+
+
+def test_stop_right_after_the_start(project: Project) -> None:
+    """A signal that comes before a worker's loop runs counts as well (keep_stop_signals)."""
+    port = free_port()
+    command = project.command("serve", "app", "--port", str(port), "--workers", "1")
+    for _ in range(3):
+        with running(command, port, env=environment(), cwd=project.folder) as server:
+            started = time.monotonic()
+            assert server.stop() == 0
+            assert time.monotonic() - started < 5, server.output()
+
+
+ENDS = """
+import asyncio, pathlib
+
+
+@app.websocket_route("/busy")
+async def busy(ws):
+    pathlib.Path("busy").touch()
+    await asyncio.sleep(60)
+
+
+@app.websocket_route("/flood")
+async def flood(ws):
+    while True:
+        await ws.send("x" * 65536)
+
+
+@app.on("shutdown")
+async def shutdown():
+    pathlib.Path("ended").touch()
+"""
+
+
+def test_no_peer_holds_up_the_end(project: Project) -> None:
+    """Shutdown handlers run, whatever peers do: the worker is not killed after `stop_timeout_s`.
+
+    Half a handshake is waited for, but not longer than HEADER_TIMEOUT_MS.
+    """
+    project.write("ends.py", APP + ENDS)
+    with serving(project, "ends", workers=1) as server, ExitStack() as peers:
+        for path in ("/echo", "/busy", "/flood"):
+            peers.enter_context(connect(server.port, path, receive_buffer=4096))
+        for request in (b"", b"GET /ec", b"GET / HTTP/1.1\r\n\r\n"):
+            peers.enter_context(RawClient(server.port)).send(request)
+        wait_until((project.folder / "busy").exists)
+        started = time.monotonic()
+        assert server.stop() == 0
+        assert time.monotonic() - started < HEADER_TIMEOUT_MS / 1000 + 3, server.output()
+    assert (project.folder / "ended").exists()
+
+
+def failing(project: Project, app: str) -> str:
+    """Run a server that cannot work, and return what it printed."""
+    done = project.run("serve", app, "--port", "0", "--workers", "1")
+    assert done.returncode == 1, done
+    assert READY not in done.stdout
+    return done.stderr
+
+
+def test_the_app_does_not_import_in_the_workers(project: Project) -> None:
+    text = (
+        APP
+        + """
+import multiprocessing
+
+if multiprocessing.current_process().name == "granian-worker":
+    raise RuntimeError("only here")
+"""
+    )
+    project.write("fails.py", text)
+    output = failing(project, "fails")
+    line = "switchboard: error: in a worker: importing 'fails' failed: RuntimeError: only here"
+    assert f"{line} (fails.py:{len(text.splitlines())})\n" in output
+    assert "Traceback" not in output
+
+
+def test_a_startup_handler_fails(project: Project) -> None:
+    project.write(
+        "fails.py",
+        APP
+        + """
+
+@app.on("startup")
+async def startup():
+    raise ConnectionError("no database")
+""",
+    )
+    assert "ConnectionError: no database" in failing(project, "fails")
