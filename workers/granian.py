@@ -61,8 +61,9 @@ class Host:
             interface=Interfaces.ASGI,
             workers=config.workers,
             loop=Loops.uvloop,
-            # One thread carries out all sends of a worker in the order they were made.
-            runtime_mode=RuntimeModes.st,
+            # One thread carries out all sends of a worker in the order they were made. It is the
+            # multi-threaded runtime all the same: `st` costs a fifth more CPU for each message.
+            runtime_mode=RuntimeModes.mt,
             runtime_threads=1,
             # HTTP/2 would need WebSockets over RFC 8441, which granian does not have.
             http=HTTPModes.http1,

@@ -11,7 +11,7 @@ from tests.support.servers import Server, free_port, running
 # What workers/granian.py asks for, but for a small `--backpressure`.
 FLAGS = (
     *("--interface", "asgi", "--loop", "uvloop", "--http", "1", "--ws"),
-    *("--runtime-mode", "st", "--runtime-threads", "1", "--backpressure", "8"),
+    *("--runtime-mode", "mt", "--runtime-threads", "1", "--backpressure", "8"),
 )
 
 

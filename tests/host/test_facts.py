@@ -85,7 +85,7 @@ def test_fact_1_a_send_starts_when_it_is_called(host: Server) -> None:
 def test_fact_1_unawaited_sends_keep_their_order(host: Server) -> None:
     """'Un-awaited sends on one connection keep their order.'
 
-    With runtime_mode st and one thread, as workers/granian.py asks for. PipelinedOutbox relies on
+    With runtime_mode mt and one thread, as workers/granian.py asks for. PipelinedOutbox relies on
     it for the order of messages, and looks at the last send only to know that all are done.
     """
     with Probe(host, "burst") as probe:
