@@ -62,23 +62,22 @@ def _discard(event: Event) -> None:
 
 
 class PipelinedOutbox:
-    """Sends on a host that starts them at the call (granian).
+    """Sends on a host that starts them at the call (granian): none is awaited.
 
-    Sends end in the order they were made, so when the last is done all are: only then is nothing
-    kept. While the last is not done, the earlier ones are kept in a window to be counted, waited
-    for, and cancelled if the peer stops reading.
+    One send of a connection is under way at a time, because granian's runtime may carry out two
+    in the other order. What comes meanwhile waits in a queue, and the end of each send starts the
+    next: no task, and nothing to wait for unless the queue is full.
     """
 
     __slots__ = (
         "_gone",
         "_host_send",
         "_last",
-        "_last_size",
         "_limits",
-        "_lock",
         "_pending_type",
+        "_queue",
         "_send",
-        "_window",
+        "_waiters",
         "filling_since",
         "messages",
         "pending_bytes",
@@ -88,54 +87,89 @@ class PipelinedOutbox:
     def __init__(self, send: Send, limits: TransportLimits, accepted: Any) -> None:
         self._pending_type = type(accepted)
         self._last: Any = accepted
-        self._last_size = 0
         self._gone = False
         self._host_send: Callable[[Event], Any] = send
         self._send: Callable[[Event], Any] = send
         self._limits = limits
-        self._window: deque[tuple[Any, int]] | None = None
-        self._lock: asyncio.Lock | None = None
-        self.pending_bytes = 0
+        self._queue: deque[tuple[Event, int]] | None = None
+        self._waiters: list[asyncio.Future[None]] | None = None
         self.filling_since: float | None = None
+        self.pending_bytes = 0
         self.messages = 0
         self.size_bytes = 0
 
     def offer(self, event: Event, size_bytes: int) -> bool:
-        """Send without waiting; False if the window is full or the peer is gone."""
-        if not self._last.done():
-            if not self._has_room(size_bytes):
-                return False
-        elif self._window is not None:
-            self._window = None
-            self.filling_since = None
-            self.pending_bytes = 0
+        """Send without waiting; False if the queue is full or the peer is gone."""
+        if self._queue is not None or not self._last.done():
+            return self._append(event, size_bytes)
         pending = self._send(event)
         # granian answers a send on a closed transport with an awaitable of another type.
         if type(pending) is not self._pending_type:
             self._gone = True
             return False
         self._last = pending
-        self._last_size = size_bytes
         self.messages += 1
         self.size_bytes += size_bytes
         return True
 
-    def _has_room(self, size_bytes: int) -> bool:
-        """Keep the last send, forget those that are done, and look at the bounds."""
-        window = self._window
-        if window is None:
-            window = self._window = deque()
-        if not window or window[-1][0] is not self._last:
-            window.append((self._last, self._last_size))
-            self.pending_bytes += self._last_size
-        while window and window[0][0].done():
-            self.pending_bytes -= window.popleft()[1]
-        used = _share(len(window), self.pending_bytes + size_bytes, self._limits)
+    def _append(self, event: Event, size_bytes: int) -> bool:
+        """Queue behind the send under way; False if there is no room."""
+        queue = self._queue
+        if queue is None:
+            queue = deque()
+        used = _share(len(queue), self.pending_bytes + size_bytes, self._limits)
         self.filling_since = _since(self.filling_since, used)
-        return used < 1 or not window
+        if self._gone or (used >= 1 and queue):
+            return False
+        if self._queue is None:
+            self._queue = queue
+            self._last.add_done_callback(self._next)
+        queue.append((event, size_bytes))
+        self.pending_bytes += size_bytes
+        self.messages += 1
+        self.size_bytes += size_bytes
+        return True
+
+    def _next(self, _: object) -> None:
+        """The send under way has ended: start the next."""
+        queue = self._queue
+        if queue is None:  # abandoned
+            return
+        event, size_bytes = queue.popleft()
+        self.pending_bytes -= size_bytes
+        pending = self._send(event)
+        if type(pending) is not self._pending_type:
+            self._gone = True
+            self._forget()
+        else:
+            self._last = pending
+            if queue:
+                pending.add_done_callback(self._next)
+            else:
+                self._forget()
+        self._wake()
+
+    def _forget(self) -> None:
+        self._queue = None
+        self.filling_since = None
+        self.pending_bytes = 0
+
+    def _wake(self) -> None:
+        waiters, self._waiters = self._waiters, None
+        for waiter in waiters or ():
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def _turn(self) -> asyncio.Future[None]:
+        """Return a future that is done when a queued send has been started, or all dropped."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self._waiters is None:
+            self._waiters = []
+        self._waiters.append(waiter)
+        return waiter
 
     def enqueue(self, event: Event, size_bytes: int) -> bool:
-        """Send without waiting; False if the window is full."""
+        """Send without waiting; False if the queue is full."""
         if self.offer(event, size_bytes):
             return True
         if self._gone:
@@ -144,22 +178,16 @@ class PipelinedOutbox:
 
     async def put(self, event: Event, size_bytes: int) -> None:
         """Send, waiting for room."""
-        if self.enqueue(event, size_bytes):
-            return
-        if self._lock is None:
-            self._lock = asyncio.Lock()
         try:
             async with asyncio.timeout(self._limits.send_timeout_s):
-                # granian's awaitable wakes one waiter only, so waiters take turns.
-                async with self._lock:
-                    while not self.enqueue(event, size_bytes):
-                        assert self._window
-                        await wait_done(self._window[0][0])
+                while not self.enqueue(event, size_bytes):
+                    await self._turn()
         except TimeoutError:
             raise SendTimeout from None
 
     async def close(self, event: Event) -> bool:
-        """Send the last event; a peer that stopped reading loses what is still under way."""
+        """Send the last event; a peer that stopped reading loses what is still queued."""
+        self._gone = True  # for senders that still wait for room
         if not await self._drained():
             self.abandon()
         try:
@@ -170,25 +198,23 @@ class PipelinedOutbox:
         return True
 
     async def _drained(self) -> bool:
-        if self._last.done():
-            return True
-        if self._lock is not None and self._lock.locked():
-            return False
         try:
             async with asyncio.timeout(self._limits.close_timeout_s):
-                await wait_done(self._last)
+                while self._queue is not None:
+                    await self._turn()
+                if not self._last.done():
+                    await wait_done(self._last)
         except TimeoutError:
             return False
         return True
 
     def abandon(self) -> None:
-        """Cancel the sends under way, which frees the host's lock on the socket."""
+        """Drop the queue and cancel the send under way, which frees the host's lock."""
+        self._gone = True
         self._send = _discard
-        for pending, _ in self._window or ():
-            pending.cancel()
+        self._forget()
         self._last.cancel()
-        self._window = None
-        self.pending_bytes = 0
+        self._wake()
 
 
 _YIELD_EVERY = 32  # uvicorn's `send` may never suspend: not for a fast peer, nor for a lost one

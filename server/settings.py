@@ -44,8 +44,8 @@ class ConnectionSettings:
     """Bounds of each connection.
 
     Attributes:
-        window_messages: Sends under way at once per connection.
-        window_bytes: Payload bytes under way at once per connection.
+        window_messages: Messages queued or under way at once per connection.
+        window_bytes: Payload bytes queued or under way at once per connection.
         send_timeout_s: Seconds a send waits for a peer that does not read (then 1013).
         close_timeout_s: Seconds a close waits for a peer that does not read.
     """

@@ -5,7 +5,7 @@ The three know events and sizes; they do not know routes, codecs, states or what
 What the host does decides the shape (docs/topics/host.md):
 
 - granian starts `send(event)` when it is called and returns a future-like object, so sends are
-  not awaited one by one: their awaitables wait in a window, and only a full window is waited for.
+  not awaited: the end of one starts the next, and only a full queue (the window) is waited for.
 - granian answers pings and notices a lost peer only while a `receive()` is pending, so one is
   always armed before the current message is handed out.
 - granian's `close` waits for a pending `receive()` for ever, so that is cancelled first.
@@ -42,9 +42,8 @@ class TransportLimits:
     """Bounds of one connection's transport.
 
     Attributes:
-        window_messages: sends that may be under way at once.
-        window_bytes: payload bytes that may be under way at once; one larger message may go
-            alone.
+        window_messages: messages that may be queued or under way at once.
+        window_bytes: payload bytes of those; one larger message may go alone.
         send_timeout_s: how long a send waits for room before the connection counts as dead.
         close_timeout_s: how long a close waits for earlier sends, and then for itself.
     """

@@ -71,11 +71,19 @@ async def unawaited(tag: str, scope: Any, receive: Any, send: Any) -> None:
     results[tag]["done"] = sending.done()
 
 
-async def burst(tag: str, scope: Any, receive: Any, send: Any) -> None:
+async def chain(tag: str, scope: Any, receive: Any, send: Any) -> None:
+    """Start each send from the callback of the one before it."""
     await _accept(send)
-    sends = [send(_text(number)) for number in range(MESSAGES)]
-    await sends[-1]
-    results[tag]["all done"] = all(sending.done() for sending in sends)
+    numbers = iter(range(MESSAGES))
+    results[tag]["started"] = 0
+
+    def start(_: Any) -> None:
+        number = next(numbers, None)
+        if number is not None:
+            results[tag]["started"] += 1
+            send(_text(number)).add_done_callback(start)
+
+    start(None)
     await receive()
 
 
