@@ -62,10 +62,7 @@ def serve(app: AppReference = DEFAULT_APP, /, *, settings: Flat = Settings()) ->
 
 @commands.command
 def check(app: AppReference = DEFAULT_APP, /, *, settings: Flat = Settings()) -> int:  # noqa: B008
-    """Try all that serve needs, without serving, and print the settings in force.
-
-    Takes --config FILE as well.
-    """
+    """Try all that serve needs, and print the settings in force. Takes --config FILE as well."""
     routes = inspect_app(app)
     host, port = claim_address(settings.host, settings.port)
     warning = file_limit_warning()

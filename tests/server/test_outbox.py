@@ -1,0 +1,240 @@
+"""Inbox and outbox on granian itself: order, bounds, and several tasks on one connection."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from server import App, WebSocket, WebSocketDisconnect
+from server.transport import TransportLimits
+from tests.support.embedded import embedded
+
+WAIT_S = 10
+LIMITS = TransportLimits(
+    window_messages=64, window_bytes=1 << 18, send_timeout_s=0.5, close_timeout_s=0.5
+)
+
+
+class Notes:
+    """What a view saw, for the test to wait for."""
+
+    def __init__(self) -> None:
+        self._queue: asyncio.Queue[object] = asyncio.Queue()
+
+    def add(self, note: object) -> None:
+        self._queue.put_nowait(note)
+
+    async def next(self) -> object:
+        async with asyncio.timeout(WAIT_S):
+            return await self._queue.get()
+
+
+@pytest.fixture
+def app() -> App:
+    app = App()
+    app.configure(LIMITS)
+    return app
+
+
+@pytest.fixture
+def notes() -> Notes:
+    return Notes()
+
+
+@asynccontextmanager
+async def connected(app: App, **options: object) -> AsyncIterator[ClientConnection]:
+    async with embedded(app) as url:
+        ws = await connect(f"{url}/", close_timeout=1, **options)  # type: ignore[arg-type]
+        try:
+            yield ws
+        finally:
+            await ws.close()
+
+
+async def read_all(ws: ClientConnection) -> list[str | bytes]:
+    got: list[str | bytes] = []
+    async with asyncio.timeout(WAIT_S):
+        with suppress(ConnectionClosed):
+            while True:
+                got.append(await ws.recv())
+    return got
+
+
+async def test_sends_are_counted_and_keep_their_order(app: App, notes: Notes) -> None:
+    @app.websocket_route("/")
+    async def view(ws: WebSocket) -> None:
+        for number in range(1_000):
+            await ws.send_text(str(number))
+        await ws.send_bytes(bytearray(b"end"))
+        await ws.close(4000)
+        notes.add((ws.messages_sent, ws.bytes_sent))
+
+    async with connected(app) as client:
+        got = await read_all(client)
+
+        assert [str(number) for number in range(1_000)] + [b"end"] == got
+        assert client.close_code == 4000
+        assert (1_001, sum(len(message) for message in got)) == await notes.next()
+
+
+async def test_many_tasks_send_and_nothing_is_lost(app: App) -> None:
+    @app.websocket_route("/")
+    async def view(ws: WebSocket) -> None:
+        async def send(task: int) -> None:
+            for number in range(100):
+                await ws.send_text(f"{task} {number}")
+
+        await asyncio.gather(*(send(task) for task in range(10)))
+
+    async with connected(app) as client:
+        got = [tuple(map(int, str(message).split())) for message in await read_all(client)]
+
+    assert len(got) == 1_000
+    for task in range(10):
+        assert list(range(100)) == [number for name, number in got if name == task]
+
+
+async def test_a_peer_that_never_reads_is_closed_after_the_bound(app: App, notes: Notes) -> None:
+    @app.websocket_route("/")
+    async def view(ws: WebSocket) -> None:
+        try:
+            while True:
+                await ws.send_text("x" * 50_000)
+        except WebSocketDisconnect as disconnect:
+            notes.add((disconnect.code, ws.close_code))
+            notes.add(app.runtime.stats["slow_consumer"])
+
+    async with connected(app, max_queue=1, compression=None):
+        assert await notes.next() == (1013, 1013)
+        assert await notes.next() == 1
+
+
+async def test_a_sender_waiting_for_room_learns_that_the_peer_left(app: App, notes: Notes) -> None:
+    @app.websocket_route("/")
+    async def view(ws: WebSocket) -> None:
+        app.runtime.limits = TransportLimits()  # patient: only the end of the peer ends the wait
+        try:
+            while True:
+                await ws.send_text("x" * 50_000)
+        except WebSocketDisconnect as disconnect:
+            notes.add(disconnect.code)
+
+    async with embedded(app) as url:
+        client = await connect(f"{url}/", max_queue=1, compression=None)
+        while True:
+            (ws,) = app.runtime.connections or {None}
+            if ws is not None and ws.filling_since is not None:
+                break
+            await asyncio.sleep(0.01)
+        client.transport.abort()
+
+        assert await notes.next() in (1005, 1006, 1013)
+
+
+async def test_close_waits_for_senders_and_refuses_those_that_come_later(
+    app: App, notes: Notes
+) -> None:
+    @app.websocket_route("/")
+    async def view(ws: WebSocket) -> None:
+        async def send() -> None:
+            try:
+                while True:
+                    await ws.send_text("x" * 1_000)
+            except (RuntimeError, WebSocketDisconnect) as error:
+                notes.add(type(error).__name__)
+
+        senders = [asyncio.create_task(send()) for _ in range(3)]
+        await asyncio.sleep(0.05)
+        await ws.close(4001)
+        await asyncio.wait(senders, timeout=WAIT_S)
+
+    async with connected(app) as client:
+        assert set(await read_all(client)) == {"x" * 1_000}
+        assert client.close_code == 4001
+        assert {await notes.next() for _ in range(3)} <= {"RuntimeError", "WebSocketDisconnect"}
+
+
+async def test_a_receive_that_timed_out_loses_no_message(app: App) -> None:
+    @app.websocket_route("/")
+    async def view(ws: WebSocket) -> None:
+        received = 0
+        while received < 50:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(0.001):
+                    await ws.receive_text()
+                    received += 1
+        await ws.send_text(str(received))
+
+    async with connected(app) as client:
+        for number in range(50):
+            await client.send(str(number))
+            await asyncio.sleep(0.002)
+
+        assert await asyncio.wait_for(client.recv(), WAIT_S) == "50"
+
+
+async def test_a_second_receiver_is_refused_and_the_first_goes_on(app: App) -> None:
+    @app.websocket_route("/")
+    async def view(ws: WebSocket) -> None:
+        first = asyncio.create_task(ws.receive_text())
+        await asyncio.sleep(0)
+        try:
+            await ws.receive_text()
+        except RuntimeError as error:
+            await ws.send_text(str(error))
+        await ws.send_text(await first)
+
+    async with connected(app) as client:
+        assert "another task is receiving" in str(await asyncio.wait_for(client.recv(), WAIT_S))
+        await client.send("for the first")
+        assert await asyncio.wait_for(client.recv(), WAIT_S) == "for the first"
+
+
+@pytest.mark.parametrize("method", ["receive", "receive_json", "receive_event", "iter"])
+async def test_a_close_in_another_task_ends_the_wait_of_a_receiver(
+    app: App, notes: Notes, method: str
+) -> None:
+    async def receive(ws: WebSocket) -> object:
+        if method == "iter":
+            return [text async for text in ws.iter_text()]
+        return await getattr(ws, method)()
+
+    @app.websocket_route("/")
+    async def view(ws: WebSocket) -> None:
+        waiting = asyncio.create_task(receive(ws))
+        await asyncio.sleep(0.01)
+        await ws.close(4002, "enough")
+        try:
+            notes.add(await waiting)
+        except WebSocketDisconnect as disconnect:
+            notes.add((disconnect.code, disconnect.reason))
+
+    async with connected(app) as client:
+        assert await read_all(client) == []
+        assert (client.close_code, client.close_reason) == (4002, "enough")
+        event = {"type": "websocket.disconnect", "code": 4002, "reason": "enough"}
+        expected = {"iter": [], "receive_event": event}.get(method, (4002, "enough"))
+        assert expected == await notes.next()
+
+
+async def test_kick_ends_the_view_with_its_code(app: App, notes: Notes) -> None:
+    @app.websocket_route("/", caught_close_codes=())
+    async def view(ws: WebSocket) -> None:
+        notes.add(ws)
+        try:
+            await ws.receive()
+        except WebSocketDisconnect as disconnect:
+            notes.add(disconnect.code)
+
+    async with connected(app) as client:
+        ws = await notes.next()
+        assert isinstance(ws, WebSocket)
+        await ws.kick(4010, "moderated")
+
+        assert await notes.next() == 4010
+        await read_all(client)
+        assert (client.close_code, client.close_reason) == (4010, "moderated")
+        assert not app.runtime.connections
