@@ -80,6 +80,22 @@ async def test_sends_are_counted_and_keep_their_order(app: App, notes: Notes) ->
         assert (1_001, sum(len(message) for message in got)) == await notes.next()
 
 
+async def test_bytes_and_text_go_back_and_forth(app: App) -> None:
+    @app.websocket("/")
+    async def view(ws: WebSocket) -> None:
+        await ws.accept()
+        while True:
+            await ws.send_bytes(await ws.receive_bytes())
+            await ws.send_text(await ws.receive_text())
+
+    async with connected(app) as client:
+        for number in range(10):
+            await client.send(bytes([number]))
+            assert bytes([number]) == await asyncio.wait_for(client.recv(), WAIT_S)
+            await client.send(f"ä{number}")
+            assert f"ä{number}" == await asyncio.wait_for(client.recv(), WAIT_S)
+
+
 async def test_many_tasks_send_and_nothing_is_lost(app: App) -> None:
     @app.websocket_route("/")
     async def view(ws: WebSocket) -> None:
@@ -124,10 +140,7 @@ async def test_a_sender_waiting_for_room_learns_that_the_peer_left(app: App, not
 
     async with embedded(app) as url:
         client = await connect(f"{url}/", max_queue=1, compression=None)
-        while True:
-            (ws,) = app.runtime.connections or {None}
-            if ws is not None and ws.filling_since is not None:
-                break
+        while not any(ws.filling_since for ws in app.runtime.connections):
             await asyncio.sleep(0.01)
         client.transport.abort()
 
