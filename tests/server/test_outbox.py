@@ -140,7 +140,7 @@ async def test_a_sender_waiting_for_room_learns_that_the_peer_left(app: App, not
 
     async with embedded(app) as url:
         client = await connect(f"{url}/", max_queue=1, compression=None)
-        while not any(ws.filling_since for ws in app.runtime.connections):
+        while not any(ws.filling_since for ws in app.runtime.connections):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         client.transport.abort()
 
