@@ -201,10 +201,18 @@ class App(Router):
                     await self.runtime.app_values.get(node)
 
     async def _call_handlers(self, event: str) -> None:
-        for handler in self._handlers[event]:
-            result = handler()
-            if inspect.isawaitable(result):
-                await result
+        async with AsyncExitStack() as rest:
+            # Every shutdown handler runs, whatever an earlier one raises; a startup stops at once.
+            for handler in reversed(self._handlers[event] if event == "shutdown" else ()):
+                rest.push_async_callback(_call, handler)
+            for handler in self._handlers[event] if event == "startup" else ():
+                await _call(handler)
+
+
+async def _call(handler: Callable[..., Any]) -> None:
+    result = handler()
+    if inspect.isawaitable(result):
+        await result
 
 
 BoltAPI = App

@@ -162,6 +162,9 @@ def _inspect_in_child(reference: str, sender: Any) -> None:
         sender.send((None, describe_routes(app)))
     except SettingsError as error:
         sender.send((str(error), None))
+    except Exception as error:
+        problem = " ".join(f"{type(error).__name__}: {error}".split())
+        sender.send((f"looking at {reference!r} failed: {problem}", None))
 
 
 def describe_routes(app: Any) -> list[dict[str, Any]]:

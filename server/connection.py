@@ -53,12 +53,14 @@ class Connection(Handshake):
         "_connect_event_given",
         "_eager",
         "_inbox",
+        "_is_accepting",
         "_max_message_size",
         "_outbox",
         "_phase",
         "_receive",
         "_rooms",
         "_send",
+        "_unsent_close",
         "bytes_received",
         "close_code",
         "close_reason",
@@ -84,11 +86,13 @@ class Connection(Handshake):
         self._send = send
         self._phase = Phase.CONNECTING
         self._eager = False
+        self._is_accepting = False
         self._codec = route.codec or JSON
         self._max_message_size = route.max_message_size or app.max_message_size
         self._accepted_with: tuple[str | None, list[tuple[bytes, bytes]]] | None = None
         self._connect_event_given = False
         self._close_finished: asyncio.Event | None = None
+        self._unsent_close: Event | None = None
         self._rooms: set[str] = set()
         self.offer: Callable[[Event, int], bool] = _take_nothing
         self.close_code: int | None = None
@@ -167,6 +171,9 @@ class Connection(Handshake):
             if wanted not in ((None, []), self._accepted_with):
                 raise RuntimeError("accept() again with another subprotocol or other headers")
             return
+        if self._is_accepting:
+            raise RuntimeError("accept() while another task is accepting")
+        self._is_accepting = True
         event = {"type": "websocket.accept", "subprotocol": subprotocol, "headers": wanted[1]}
         awaitable = self._send(event)
         self._eager = is_eager(awaitable)
@@ -181,7 +188,7 @@ class Connection(Handshake):
         self._accepted_with = wanted
         if self.route.codec is None and subprotocol in CODECS:
             self._codec = CODECS[subprotocol]
-        self._inbox = Inbox(self._receive, eager=self._eager)
+        self._inbox = Inbox(self._receive)
         self._outbox = make_outbox(self._send, self._app.limits, awaitable)
         self._phase = CONNECTED
         self.offer = self._outbox.offer
@@ -269,15 +276,21 @@ class Connection(Handshake):
             return
         self._leave(after, int(code), reason)
         self._close_finished = asyncio.Event()
+        self._unsent_close = {"type": "websocket.close", "code": int(code), "reason": reason}
         try:
             # On granian a close waits for a pending receive for ever.
             self._inbox.cancel()
-            event = {"type": "websocket.close", "code": int(code), "reason": reason}
-            if not await self._outbox.close(event):
-                self._app.stats["close_not_taken"] += 1
+            await self._send_close()
         finally:
             self._outbox.abandon()
             self._close_finished.set()
+
+    async def _send_close(self) -> None:
+        event = self._unsent_close
+        if event is not None:
+            if not await self._outbox.close(event):
+                self._app.stats["close_not_taken"] += 1
+            self._unsent_close = None
 
     async def settled(self) -> None:
         """End of the view: wait for a close in another task, let go of what was not sent.
@@ -288,6 +301,8 @@ class Connection(Handshake):
         """
         if self._close_finished is not None:
             await self._close_finished.wait()
+            # Still there if the task that closed was cancelled: granian would keep the descriptor.
+            await self._send_close()
         elif self._phase is Phase.LEFT and self._accepted_with is not None:
             self._outbox.abandon()
             if self._eager and self.close_code == CloseCode.NO_STATUS_RECEIVED:
@@ -331,7 +346,7 @@ class Connection(Handshake):
             self._refuse("receive")
         inbox = self._inbox
         try:
-            if not inbox.pending.done():
+            while not inbox.pending.done():
                 await inbox.arrival()
             event = inbox.take()
         except ReceiveGivenUp:

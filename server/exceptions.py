@@ -60,6 +60,18 @@ class WebSocketClose(WebSocketException):
         super().__init__(code, reason)
 
 
+def sole_cause(error: BaseException | None) -> BaseException | None:
+    """Return the one thing that ended a task group, if it concerns a WebSocket, else `error`."""
+    if isinstance(error, BaseExceptionGroup):
+        matching, rest = error.split(WebSocketException)
+        if matching is not None and rest is None:
+            inner: BaseException = matching
+            while isinstance(inner, BaseExceptionGroup):
+                inner = inner.exceptions[0]
+            return inner
+    return error
+
+
 class UnexpectedFrame(WebSocketException, TypeError):
     """The peer sent the other kind of frame (text or binary); closes with 1003."""
 

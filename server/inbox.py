@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from server.transport import Event, Pending, Receive, ReceiveGivenUp
+from server.transport import Event, Pending, Receive, ReceiveGivenUp, is_eager
 
 
 class Inbox:
@@ -19,19 +19,23 @@ class Inbox:
         receive: arms another one.
     """
 
-    __slots__ = ("_create_future", "_faults", "_waiter", "pending", "receive")
+    __slots__ = ("_create_future", "_faults", "_waiter", "_watched", "pending", "receive")
 
-    def __init__(self, receive: Receive, *, eager: bool) -> None:
+    def __init__(self, receive: Receive) -> None:
         loop = asyncio.get_running_loop()
         self._create_future = loop.create_future
+        first: Any = receive()
         start: Callable[[], Any] = receive
-        if not eager:
-            start = lambda: loop.create_task(receive())  # type: ignore[arg-type]  # noqa: E731
-        self.receive = start
         # granian raises RuntimeError where the ASGI spec has a disconnect event.
-        self._faults: tuple[type[Exception], ...] = (RuntimeError,) if eager else ()
+        self._faults: tuple[type[Exception], ...] = (RuntimeError,)
+        if not is_eager(first):
+            first = loop.create_task(first)
+            start = lambda: loop.create_task(receive())  # type: ignore[arg-type]  # noqa: E731
+            self._faults = ()
+        self.receive = start
         self._waiter: asyncio.Future[None] | None = None
-        self.pending: Pending = self.receive()
+        self._watched: Pending | None = None
+        self.pending: Pending = first
 
     def take(self) -> Event:
         """Return the event that has arrived, and arm the next receive.
@@ -50,7 +54,10 @@ class Inbox:
         return event
 
     def arrival(self) -> asyncio.Future[None]:
-        """Return a future that is done when `pending` is; it must not be done yet.
+        """Return a future to wait for until `pending` is done; it must not be done yet.
+
+        It may be done too early, by the end of an earlier receive that somebody else has taken:
+        callers look at `pending` again.
 
         Raises:
             RuntimeError: another task is receiving on this connection; only one can be woken.
@@ -58,7 +65,9 @@ class Inbox:
         if self._waiter is not None and not self._waiter.done():
             raise RuntimeError("another task is receiving on this WebSocket already")
         waiter = self._waiter = self._create_future()
-        self.pending.add_done_callback(self._wake)
+        if self._watched is not self.pending:
+            self._watched = self.pending
+            self.pending.add_done_callback(self._wake)
         return waiter
 
     def _wake(self, _: object) -> None:

@@ -1,6 +1,7 @@
 """Owns the sending side of one connection: pipelined sends, bounded. See `transport` for why."""
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import Callable
@@ -15,6 +16,8 @@ from server.transport import (
     is_eager,
     wait_done,
 )
+
+log = logging.getLogger("switchboard.connection")
 
 
 class Outbox(Protocol):
@@ -226,6 +229,7 @@ class QueuedOutbox:
     __slots__ = (
         "_flusher",
         "_gone",
+        "_is_sending",
         "_limits",
         "_queue",
         "_room",
@@ -243,6 +247,7 @@ class QueuedOutbox:
         self._flusher: asyncio.Task[None] | None = None
         self._room = asyncio.Event()
         self._gone = False
+        self._is_sending = False
         self.pending_bytes = 0
         self.filling_since: float | None = None
         self.messages = 0
@@ -260,13 +265,18 @@ class QueuedOutbox:
         self.filling_since = _since(self.filling_since, used)
         if used >= 1 and self._queue:
             return False
-        self._queue.append((event, size_bytes))
+        # Middleware may write into an event, and this one may be for many.
+        self._queue.append(({**event}, size_bytes))
         self.pending_bytes += size_bytes
         self.messages += 1
         self.size_bytes += size_bytes
-        if self._flusher is None:
-            self._flusher = asyncio.get_running_loop().create_task(self._flush())
+        self._start()
         return True
+
+    def _start(self) -> None:
+        """Have the queue flushed, unless that or a direct send is under way."""
+        if self._queue and self._flusher is None and not self._is_sending:
+            self._flusher = asyncio.get_running_loop().create_task(self._flush())
 
     async def _flush(self) -> None:
         # An event leaves the queue only when it is sent, so a full queue is a slow peer.
@@ -279,6 +289,10 @@ class QueuedOutbox:
                 self._room.set()
         except (RuntimeError, OSError):
             self._gone = True
+        except Exception:
+            # A middleware's fault; the view learns of it by its next send or receive.
+            log.exception("sending failed; the connection is given up")
+            self._gone = True
         finally:
             self._flusher = None
             self._room.set()
@@ -289,8 +303,8 @@ class QueuedOutbox:
             raise PeerGone
         try:
             async with asyncio.timeout(self._limits.send_timeout_s):
-                if self._flusher is None:
-                    await self._send(event)
+                if self._flusher is None and not self._is_sending:
+                    await self._send_directly(event)
                     self.messages += 1
                     self.size_bytes += size_bytes
                     if self.messages % _YIELD_EVERY == 0:
@@ -304,6 +318,14 @@ class QueuedOutbox:
         except (RuntimeError, OSError):
             self._gone = True
             raise PeerGone from None
+
+    async def _send_directly(self, event: Event) -> None:
+        self._is_sending = True
+        try:
+            await self._send(event)
+        finally:
+            self._is_sending = False
+            self._start()
 
     async def close(self, event: Event) -> bool:
         """Send the last event after the queued ones, as far as the peer takes them in time."""
@@ -325,6 +347,8 @@ class QueuedOutbox:
         self.pending_bytes = 0
         if self._flusher is not None:
             self._flusher.cancel()
+            self._flusher = None
+            self._room.set()
 
 
 def make_outbox(send: Send, limits: TransportLimits, awaitable: object) -> Outbox:

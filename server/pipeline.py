@@ -10,7 +10,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from server.close_codes import WEBSOCKET_CLOSE_CODES, CloseCode, truncate_reason
-from server.exceptions import ParameterError, WebSocketDisconnect, WebSocketException
+from server.exceptions import (
+    ParameterError,
+    WebSocketDisconnect,
+    WebSocketException,
+    sole_cause,
+)
 from server.handshake import Handshake, Scope, handshake_problem
 from server.injection import RequestValues
 from server.routes import WebSocketRoute
@@ -60,24 +65,34 @@ async def serve_connection(
     ws = WebSocket(scope, receive, send, route, runtime)
     try:
         await _run_view(runtime, ws, path_params)
-    except WebSocketDisconnect as disconnect:
-        await _on_disconnect(runtime, ws, disconnect)
-    except WebSocketException as error:
-        await _finish(ws, error.code, error.reason, status=403)
-    except ParameterError as error:
-        await _refuse_parameter(ws, error)
-    except asyncio.CancelledError:
-        await _finish(ws, CloseCode.SERVICE_RESTART, "", status=503)
-        raise
-    except Exception:
-        await _finish(ws, CloseCode.INTERNAL_ERROR, "", status=500)
-        raise
+    except BaseException as error:
+        if not await _end_after(runtime, ws, error):
+            raise
     else:
         await _finish(ws, CloseCode.NORMAL_CLOSURE, "", status=403)
     finally:
         runtime.connections.discard(ws)
         runtime.rooms.leave_all(ws)
         await ws.settled()
+
+
+async def _end_after(runtime: AppRuntime, ws: WebSocket, error: BaseException) -> bool:
+    """Tell the peer what `error` means; False if the host is to have it too."""
+    cause = sole_cause(error)
+    if isinstance(cause, WebSocketDisconnect):
+        return await _on_disconnect(runtime, ws, cause)
+    if isinstance(cause, WebSocketException):
+        await _finish(ws, cause.code, cause.reason, status=403)
+        return True
+    if isinstance(cause, ParameterError):
+        await _refuse_parameter(ws, cause)
+        return True
+    task = asyncio.current_task()
+    if isinstance(cause, asyncio.CancelledError) and task is not None and task.cancelling():
+        await _finish(ws, CloseCode.SERVICE_RESTART, "", status=503)
+    else:
+        await _finish(ws, CloseCode.INTERNAL_ERROR, "", status=500)
+    return False
 
 
 async def _run_view(runtime: AppRuntime, ws: WebSocket, path_params: Mapping[str, str]) -> None:
@@ -132,19 +147,20 @@ async def _refuse_parameter(ws: WebSocket, error: ParameterError) -> None:
 
 async def _on_disconnect(
     runtime: AppRuntime, ws: WebSocket, disconnect: WebSocketDisconnect
-) -> None:
+) -> bool:
+    """Note a disconnect that left the view; False if the caller is a test that wants it."""
     if not ws.has_ended:
         # The view sent to another connection whose peer is gone; this one's peer is still here.
         log.error(
-            "%s: the disconnect of another connection left the view; closing with 1011",
+            "%s: a disconnect left the view of an open connection (that of another one?);"
+            " closing with 1011",
             ws.route.pattern.text,
         )
         await _finish(ws, CloseCode.INTERNAL_ERROR, "", status=500)
-        return
+        return True
     if ws.route.silences_at_exit and ws.route.catches(disconnect.code):
-        return
+        return True
     label = disconnect.code if disconnect.code in WEBSOCKET_CLOSE_CODES else "other"
     runtime.stats[f"uncaught_disconnect_{label}"] += 1
     log.info("%s: disconnect %s left the view", ws.route.pattern.text, disconnect)
-    if TESTING_EXTENSION in (ws.scope.get("extensions") or ()):
-        raise disconnect
+    return TESTING_EXTENSION not in (ws.scope.get("extensions") or ())

@@ -64,7 +64,7 @@ class Rooms:
     def __init__(self, runtime: "AppRuntime") -> None:
         self._runtime = runtime
         self._members: dict[str, dict[WebSocket, None]] = {}
-        self._kicks: set[asyncio.Task[None]] = set()
+        self._kicking: dict[WebSocket, asyncio.Task[None]] = {}
 
     def join(self, ws: "WebSocket", name: str) -> None:
         """Make `ws` a member.
@@ -115,7 +115,7 @@ class Rooms:
         events: dict[Codec, tuple[Event, int]] = {}
         latest: float | None = None
         for ws in tuple(targets):
-            if ws in exclude:
+            if ws in exclude or ws in self._kicking:
                 continue
             codec = ws.codec
             encoded = events.get(codec)
@@ -136,11 +136,9 @@ class Rooms:
         self._runtime.stats["slow_consumer"] += 1
         log.warning("%s: slow consumer closed with 1013", ws.route.pattern.text)
         self.leave_all(ws)
-        task = asyncio.get_running_loop().create_task(
-            ws.kick(CloseCode.TRY_AGAIN_LATER, "slow consumer")
-        )
-        self._kicks.add(task)
-        task.add_done_callback(self._kicks.discard)
+        kick = ws.kick(CloseCode.TRY_AGAIN_LATER, "slow consumer")
+        task = self._kicking[ws] = asyncio.get_running_loop().create_task(kick)
+        task.add_done_callback(lambda _: self._kicking.pop(ws, None))
 
 
 def check_room_name(name: str) -> None:

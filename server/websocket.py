@@ -20,6 +20,7 @@ from server.exceptions import (
     UnexpectedFrame,
     WebSocketDisconnect,
     WebSocketException,
+    sole_cause,
 )
 from server.inbox import Inbox
 from server.states import CONNECTED, Phase, WebSocketState
@@ -139,7 +140,7 @@ class WebSocket(Connection):
         if self._phase is not CONNECTED:
             self._refuse("receive")
         inbox = self._inbox
-        if not inbox.pending.done():
+        while not inbox.pending.done():
             await inbox.arrival()
         payload = self._take_payload(inbox, kind)
         if payload is None:
@@ -154,7 +155,7 @@ class WebSocket(Connection):
                     return
                 self._refuse("receive")
             inbox = self._inbox
-            if not inbox.pending.done():
+            while not inbox.pending.done():
                 await inbox.arrival()
             payload = self._take_payload(inbox, kind)
             if payload is None:
@@ -316,6 +317,7 @@ class WebSocket(Connection):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
+        error = sole_cause(error)
         if isinstance(error, WebSocketDisconnect):
             return self.route.catches(error.code)
         if isinstance(error, WebSocketException):

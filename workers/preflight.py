@@ -27,8 +27,9 @@ def claim_address(host: str, port: int) -> tuple[str, int]:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-    except OSError as error:
-        raise PreflightError(f"host {host!r}: {error.strerror or error}") from None
+    except (OSError, UnicodeError) as error:
+        problem = getattr(error, "strerror", None) or "not a host name"
+        raise PreflightError(f"host {host!r}: {problem}") from None
     with socket.socket(family, kind, protocol) as probe:
         # Without SO_REUSEPORT, which workers set: two servers would share the port unnoticed.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
