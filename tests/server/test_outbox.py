@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
 
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
@@ -251,3 +253,110 @@ async def test_kick_ends_the_view_with_its_code(app: App, notes: Notes) -> None:
         await read_all(client)
         assert (client.close_code, client.close_reason) == (4010, "moderated")
         assert not app.runtime.connections
+
+
+async def test_a_close_that_was_cancelled_still_frees_the_connection(
+    app: App, notes: Notes
+) -> None:
+    """The peer never reads, so nothing but the server's own close ends it (design fact 17)."""
+
+    @app.websocket_route("/")
+    async def view(ws: WebSocket) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0.2):
+                while True:
+                    await ws.send_text("x" * 50_000)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await ws.close(4000)
+        notes.add("returned")
+
+    async with embedded(app) as url:
+        client = await connect(f"{url}/", max_queue=1, compression=None)
+        assert await notes.next() == "returned"
+        async with asyncio.timeout(WAIT_S):
+            while established(int(url.rpartition(":")[2])):  # noqa: ASYNC110 - the kernel's state
+                await asyncio.sleep(0.02)
+        client.transport.abort()
+
+
+def established(port: int) -> int:
+    """Count the connections that a server on `port` holds open."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(row[1].endswith(f":{port:04X}") and row[3] == "01" for row in rows)
+
+
+async def test_two_tasks_cannot_accept_at_once(app: App) -> None:
+    @app.websocket("/")
+    async def view(ws: WebSocket) -> None:
+        results = await asyncio.gather(ws.accept(), ws.accept(), return_exceptions=True)
+        await ws.send_text(", ".join(str(result) for result in results))
+
+    async with connected(app) as client:
+        assert await read_all(client) == ["None, accept() while another task is accepting"]
+
+
+async def test_a_stale_wake_up_takes_no_message(app: App) -> None:
+    """A receive that timed out leaves a callback behind; it must not pass for a later message."""
+
+    @app.websocket_route("/")
+    async def view(ws: WebSocket) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(0.0005):
+                    text = await ws.receive_text()
+            except TimeoutError:
+                await asyncio.sleep(0)
+            else:
+                await ws.send_text(text)
+
+    async with connected(app) as client:
+        for number in range(1_000):
+            await client.send(str(number))
+            assert str(number) == await asyncio.wait_for(client.recv(), WAIT_S)
+
+
+@pytest.mark.parametrize("wrapped", ["send", "receive", "both"])
+async def test_a_middleware_may_wrap_either_side(app: App, wrapped: str) -> None:
+    class Wrap:
+        def __init__(self, inner: Any) -> None:
+            self.inner = inner
+
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            async def own_receive() -> Any:
+                return await receive()
+
+            async def own_send(event: Any) -> None:
+                await send(event)
+
+            await self.inner(
+                scope,
+                receive if wrapped == "send" else own_receive,
+                send if wrapped == "receive" else own_send,
+            )
+
+    app.add_middleware(Wrap)
+
+    @app.websocket_route("/")
+    async def view(ws: WebSocket) -> None:
+        async for text in ws.iter_text():
+            await ws.join("all")
+            await app.room("all").publish("published")
+            await ws.send_text(text)
+            await ws.close(4003)
+
+    async with connected(app) as client:
+        await client.send("hello")
+        assert await read_all(client) == ["published", "hello"]
+        assert client.close_code == 4003
+
+
+async def test_a_slow_member_is_kicked_once(app: App, notes: Notes) -> None:
+    @app.websocket_route("/")
+    async def view(ws: WebSocket) -> None:
+        notes.add(await asyncio.gather(*(app.broadcast("x" * 50_000) for _ in range(400))))
+
+    async with connected(app, max_queue=1, compression=None) as client:
+        await notes.next()
+        assert app.runtime.stats["slow_consumer"] == 1
+        await read_all(client)
