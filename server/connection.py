@@ -30,11 +30,16 @@ if TYPE_CHECKING:
     from server.routes import WebSocketRoute
     from server.runtime import AppRuntime
 
+_FAULT: Event = {
+    "type": "websocket.close",
+    "code": CloseCode.PROTOCOL_ERROR.value,
+    "reason": "invalid or oversized frame",
+}
 log = logging.getLogger("switchboard.connection")
 
 
 class Connection(Handshake):
-    """One connection and its state, hashable by identity.
+    """One connection and its state.
 
     Attributes:
         close_code: the code the connection ended with, None while it lives. 1005: the peer sent
@@ -100,9 +105,6 @@ class Connection(Handshake):
         self.messages_received = 0
         self.bytes_received = 0
 
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.path!r} {self._phase.name}>"
-
     # -- state ---------------------------------------------------------------------------------
 
     @property
@@ -131,11 +133,6 @@ class Connection(Handshake):
     def bytes_sent(self) -> int:
         """Their payload bytes."""
         return self._outbox.size_bytes if self._accepted_with else 0
-
-    @property
-    def filling_since(self) -> float | None:
-        """The monotonic time since when half of the window has been in use, or None."""
-        return self._outbox.filling_since if self._phase is CONNECTED else None
 
     @property
     def codec(self) -> Codec:
@@ -194,12 +191,12 @@ class Connection(Handshake):
         self.offer = self._outbox.offer
 
     async def reject(self, code: int = 403) -> None:
-        """Refuse the handshake with an HTTP status; the view must return after it.
+        """Refuse the handshake with an HTTP status; after accept close with 1008 and warn.
 
-        After accept there is no status to send any more: it closes with 1008 and warns.
+        It does not end the view, which must return after it.
 
         Args:
-            code: 400-599; hosts without the denial extension always answer 403.
+            code: 400-599; hosts without the denial extension answer 403.
         """
         if not 400 <= code <= 599:
             raise ValueError(f"reject code {code} is not an HTTP error status (400-599)")
@@ -222,8 +219,7 @@ class Connection(Handshake):
         """Answer the handshake with an HTTP status and a JSON body instead of accepting.
 
         Args:
-            close_code: what the ASGI close event says on a host without the denial extension
-                (such a host answers 403 whatever it says); default: the status.
+            close_code: for hosts that answer 403 whatever it is; default: the status.
 
         Raises:
             RuntimeError: the handshake has been answered already.
@@ -295,9 +291,8 @@ class Connection(Handshake):
     async def settled(self) -> None:
         """End of the view: wait for a close in another task, let go of what was not sent.
 
-        granian reports bad UTF-8, a frame over its 64 MiB limit and other faults of the peer as
-        1005 and tells the peer nothing; a close frame still reaches it then. After a real
-        disconnect the same frame goes nowhere.
+        granian reports faults of the peer (bad UTF-8, over 64 MiB) as 1005 and tells it nothing.
+        A close frame still reaches it then, and goes nowhere after a real disconnect.
         """
         if self._close_finished is not None:
             await self._close_finished.wait()
@@ -306,10 +301,7 @@ class Connection(Handshake):
         elif self._phase is Phase.LEFT and self._accepted_with is not None:
             self._outbox.abandon()
             if self._eager and self.close_code == CloseCode.NO_STATUS_RECEIVED:
-                code, reason = CloseCode.PROTOCOL_ERROR.value, "invalid or oversized frame"
-                await self._outbox.close(
-                    {"type": "websocket.close", "code": code, "reason": reason}
-                )
+                await self._outbox.close(_FAULT)
 
     def _leave(self, phase: Phase, code: int, reason: str) -> None:
         self._phase = phase

@@ -127,7 +127,7 @@ class Rooms:
             except (WebSocketDisconnect, RuntimeError):
                 # It left, or was closed, a moment ago; its own handler notices.
                 continue
-            since = ws.filling_since
+            since = ws._outbox.filling_since
             if since is not None and (latest is None or since > latest):
                 latest = since
         return latest
