@@ -14,7 +14,7 @@ from server.codecs import CODECS, JSON, Codec, json_bytes
 from server.exceptions import WebSocketDisconnect
 from server.handshake import Handshake, HeaderPairs, Scope, accept_headers
 from server.inbox import Inbox
-from server.outbox import Outbox, make_outbox
+from server.outbox import Outbox, make_outbox, take_nothing
 from server.states import CONNECTED, Phase, WebSocketState, refusal
 from server.transport import (
     Event,
@@ -99,7 +99,7 @@ class Connection(Handshake):
         self._close_finished: asyncio.Event | None = None
         self._unsent_close: Event | None = None
         self._rooms: set[str] = set()
-        self.offer: Callable[[Event, int], bool] = _take_nothing
+        self.offer: Callable[[Event, int], bool] = take_nothing
         self.close_code: int | None = None
         self.close_reason = ""
         self.messages_received = 0
@@ -305,7 +305,7 @@ class Connection(Handshake):
 
     def _leave(self, phase: Phase, code: int, reason: str) -> None:
         self._phase = phase
-        self.offer = _take_nothing
+        self.offer = take_nothing
         self.close_code, self.close_reason = code, reason
 
     def _lost(self) -> None:
@@ -398,8 +398,3 @@ class Connection(Handshake):
         if self._phase is Phase.LEFT:
             raise self._disconnect()
         raise refusal(action, self._phase)
-
-
-def _take_nothing(event: Event, size_bytes: int) -> bool:
-    """Stand in for the outbox's `offer` while the connection is not open."""
-    return False

@@ -356,3 +356,8 @@ def make_outbox(send: Send, limits: TransportLimits, awaitable: object) -> Outbo
     if is_eager(awaitable):
         return PipelinedOutbox(send, limits, awaitable)
     return QueuedOutbox(send, limits)
+
+
+def take_nothing(event: Event, size_bytes: int) -> bool:
+    """Stand in for `offer` while a connection is not open."""
+    return False
