@@ -105,6 +105,9 @@ class Connection(Handshake):
         self.messages_received = 0
         self.bytes_received = 0
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.path!r} {self._phase.name}>"
+
     # -- state ---------------------------------------------------------------------------------
 
     @property
