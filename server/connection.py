@@ -323,12 +323,9 @@ class Connection(Handshake):
 
     def _notice_disconnect(self) -> bool:
         """Take note of a disconnect that no receive has reported yet."""
-        event = self._inbox.disconnect_event()
-        if event is not None:
+        if (event := self._inbox.disconnect_event()) is not None:
             self._left(event)
         return event is not None
-
-    # -- events --------------------------------------------------------------------------------
 
     async def next_event(self) -> Event:
         """Return the next event of an open connection, a disconnect event included.

@@ -71,6 +71,7 @@ class Inbox:
         return waiter
 
     def _wake(self, _: object) -> None:
+        self._watched = None  # also lets go of the event, which is cheapest while it is hot
         waiter, self._waiter = self._waiter, None
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
