@@ -302,7 +302,7 @@ class Connection(Handshake):
             # Still there if the task that closed was cancelled: granian would keep the descriptor.
             await self._send_close()
         elif self._phase is Phase.LEFT and self._accepted_with is not None:
-            self._outbox.abandon()
+            await self._outbox.finish()
             if self._eager and self.close_code == CloseCode.NO_STATUS_RECEIVED:
                 await self._outbox.close(_FAULT)
 

@@ -44,6 +44,9 @@ class Outbox(Protocol):
     async def close(self, event: Event) -> bool:
         """Send the last event after all others; False if the peer did not take it in time."""
 
+    async def finish(self) -> None:
+        """Come to an end after the peer left."""
+
     def abandon(self) -> None:
         """Drop what has not been sent, so that the host can let go of the connection."""
 
@@ -211,6 +214,18 @@ class PipelinedOutbox:
             return False
         return True
 
+    async def finish(self) -> None:
+        """After the peer left: drop the queue and let the send under way end, with a bound.
+
+        Were it cancelled at once, granian could find its lock still taken when the app returns,
+        and would then keep the socket open.
+        """
+        self._gone = True
+        self._forget()
+        self._wake()
+        await self._drained()
+        self.abandon()
+
     def abandon(self) -> None:
         """Drop the queue and cancel the send under way, which frees the host's lock."""
         self._gone = True
@@ -339,6 +354,10 @@ class QueuedOutbox:
         except (TimeoutError, RuntimeError, OSError):
             return False
         return True
+
+    async def finish(self) -> None:
+        """After the peer left: drop the queue."""
+        self.abandon()
 
     def abandon(self) -> None:
         """Drop the queue and stop the flusher."""
