@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import server.cli
+from docs.metrics_page import metrics_page
 from server.cli import commands
 from server.settings import DEFAULT_FILE, ENV_PREFIX, ConnectionSettings, Settings
 
@@ -72,7 +73,11 @@ switchboard: error: cannot import 'nothing': there is no module 'nothing' in ...
 
 def pages() -> dict[Path, str]:
     """Return the text of each generated page."""
-    return {FOLDER / "settings.md": settings_page(), FOLDER / "cli.md": cli_page()}
+    return {
+        FOLDER / "settings.md": settings_page(),
+        FOLDER / "cli.md": cli_page(),
+        FOLDER / "metrics.md": f"{NOTICE}\n{metrics_page(table)}",
+    }
 
 
 def settings_page() -> str:

@@ -3,24 +3,31 @@
 It decides which part handles a scope; it does not know how that part does it.
 """
 
+import asyncio
 import inspect
-import logging
-from collections.abc import AsyncIterator, Callable, Collection
+import traceback
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any, Literal, TypeVar
 
 from starlette.requests import HTTPConnection
 
+from server.close_codes import CloseCode, check_close
+from server.connections import Connections
+from server.draining import Drained, close_some, drain
 from server.handshake import Scope, route_path
 from server.http import build_http, call_mounted
-from server.pipeline import refuse_unknown_path, serve_connection
+from server.ledger import Ledger, labels, private_ledger
+from server.pipeline import refuse_unavailable, refuse_unknown_path, serve_connection
 from server.rooms import Room, check_room_name
 from server.routes import HTTPRoute, Router, WebSocketRoute
 from server.runtime import AppRuntime
 from server.transport import Receive, Send, TransportLimits
 from server.websocket import WebSocket
+from workers.doorbell import Disconnect, Message
+from workers.layout import CODES
+from workers.segment import Segment
 
-log = logging.getLogger("switchboard.app")
 H = TypeVar("H", bound=Callable[..., Any])
 Lifespan = Callable[["App"], AbstractAsyncContextManager[Any]]
 DEFAULT_MAX_MESSAGE_SIZE = 1 << 20
@@ -33,6 +40,11 @@ class App(Router):
         name: shown by `python -m server routes` and in logs.
         max_message_size: bytes; a larger message closes its connection with 1009.
         lifespan: a function from the app to an async context manager around its life.
+        close_codes: codes of its own (4000-4999, say) with their meaning. Connections closed with
+            another code, by whichever side, are counted as `other`.
+
+    Raises:
+        TypeError, ValueError: a close code that may not be sent, or too many.
 
     Example:
         app = App()
@@ -49,17 +61,23 @@ class App(Router):
         *,
         max_message_size: int = DEFAULT_MAX_MESSAGE_SIZE,
         lifespan: Lifespan | None = None,
+        close_codes: Mapping[int, str] | None = None,
     ) -> None:
         super().__init__()
         if max_message_size < 1:
             raise ValueError("max_message_size must be at least 1 byte")
         self.name = name or "switchboard"
-        self.runtime = AppRuntime(max_message_size, (WebSocket, HTTPConnection))
+        self.close_codes = check_close_codes(close_codes or {})
+        self.runtime = AppRuntime(
+            max_message_size, (WebSocket, HTTPConnection), self._make_private_ledger
+        )
         self._lifespan = lifespan
         self._handlers: dict[str, list[Callable[..., Any]]] = {"startup": [], "shutdown": []}
         self._middleware: list[tuple[Any, dict[str, Any]]] = []
         self._stack: Callable[[Scope, Receive, Send], Any] | None = None
         self._http: tuple[int, Any] = (-1, None)
+        self._connections: Connections | None = None
+        self._closing: set[asyncio.Task[None]] = set()
 
     # -- configuration -------------------------------------------------------------------------
 
@@ -94,6 +112,54 @@ class App(Router):
         if self._stack is not None:
             raise RuntimeError("add_middleware() after the app has begun to serve")
         self._middleware.append((middleware, options))
+
+    # -- the server it is part of --------------------------------------------------------------
+
+    def adopt(
+        self, segment: Segment, slot_number: int, *, generation: int, worker_index: int
+    ) -> None:
+        """Take the place in the server that this worker was given; before the first connection.
+
+        Without it (under another host, in tests) the app is a server of one worker by itself.
+
+        Raises:
+            RuntimeError: the app has begun to serve.
+        """
+        ledger = Ledger(segment, slot_number, generation, worker_index=worker_index)
+        self.runtime.adopt(ledger)
+
+    def _make_private_ledger(self) -> Ledger:
+        routes = [route.pattern.text for route in self.websocket_list]
+        return private_ledger(labels(routes, self.close_codes))
+
+    @property
+    def connections(self) -> Connections:
+        """The connections of all workers: list, count and disconnect them."""
+        if self._connections is None:
+            ledger = self.runtime.ledger
+            self._connections = Connections(
+                ledger.segment, local_slot=ledger.slot, local=self.handle_message
+            )
+        return self._connections
+
+    def handle_message(self, message: Message) -> None:
+        """Take what another process has sent to this worker; in its event loop."""
+        if isinstance(message, Disconnect):
+            found = self.runtime.ledger.find(message.ids)
+            task = asyncio.create_task(close_some(found, message.code, message.reason))
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+
+    async def drain(self, *, code: int, drain_s: float, refuse: bool) -> Drained:
+        """Close all connections with `code`, and wait for their views to end.
+
+        Args:
+            drain_s: it returns after that at the latest; the closes take four fifths of it.
+            refuse: new handshakes are refused with 503, instead of being served and closed last.
+        """
+        return await drain(
+            self.runtime, code=code, spread_s=drain_s * 0.8, deadline_s=drain_s, refuse=refuse
+        )
 
     # -- rooms ---------------------------------------------------------------------------------
 
@@ -141,6 +207,11 @@ class App(Router):
             return
         path = route_path(scope)
         found = self.websocket_routes.find(path)
+        problem = self.runtime.unavailable()
+        if problem is not None:
+            wanted = None if found is None else found[0]
+            await refuse_unavailable(self.runtime, wanted, problem, scope, receive, send)
+            return
         if found is not None:
             route, params = found
             await serve_connection(self.runtime, route, params, scope, receive, send)
@@ -149,7 +220,7 @@ class App(Router):
         if mount is not None:
             await call_mounted(mount, scope, receive, send)
         else:
-            await refuse_unknown_path(scope, receive, send)
+            await refuse_unknown_path(self.runtime, scope, receive, send)
 
     def _http_app(self) -> Any:
         count, app = self._http
@@ -163,20 +234,19 @@ class App(Router):
         async with AsyncExitStack() as stack:
             try:
                 await stack.enter_async_context(self._life())
-            except Exception as error:
-                log.exception("startup failed")
-                message = f"{type(error).__name__}: {error}"
+            except Exception:
+                # The host says it; the supervisor only once, however often it tries again.
+                message = traceback.format_exc()
                 await send({"type": "lifespan.startup.failed", "message": message})
-                return
+                raise
             await send({"type": "lifespan.startup.complete"})
             await receive()
             try:
                 await stack.aclose()
-            except Exception as error:
-                log.exception("shutdown failed")
-                message = f"{type(error).__name__}: {error}"
+            except Exception:
+                message = traceback.format_exc()
                 await send({"type": "lifespan.shutdown.failed", "message": message})
-                return
+                raise
         await send({"type": "lifespan.shutdown.complete"})
 
     @asynccontextmanager
@@ -207,6 +277,22 @@ class App(Router):
                 rest.push_async_callback(_call, handler)
             for handler in self._handlers[event] if event == "startup" else ():
                 await _call(handler)
+
+
+def check_close_codes(codes: Mapping[int, str]) -> dict[int, str]:
+    """Return the close codes that an app declares.
+
+    Raises:
+        TypeError: one is no int.
+        ValueError: one may not be sent, or they are too many to be counted.
+    """
+    for code in codes:
+        check_close(code, "")
+    registered = {code.value for code in CloseCode}
+    limit = CODES - 1 - len(registered)  # and `other`
+    if len(codes.keys() - registered) > limit:
+        raise ValueError(f"close_codes has {len(codes)} codes, the limit is {limit}")
+    return dict(codes)
 
 
 async def _call(handler: Callable[..., Any]) -> None:

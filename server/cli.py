@@ -1,28 +1,36 @@
-"""Owns the command line: `python -m server serve|check|routes`; the one place that joins an app
+"""Owns the command line: `python -m server serve|check|routes|...`; the one place that joins an app
 and the worker processes. What it prints is for a person; errors are one line on stderr.
 
-Exit codes: 0 fine, 1 workers keep failing, 2 a setting or the app cannot be used.
+Exit codes: 0 fine, 1 a reload was given up, 2 a setting, the app or the machine cannot be used.
 """
 
+import asyncio
 import json
-import multiprocessing
 import os
-import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
 
 from cyclopts import App as CommandLine
 from cyclopts import CycloptsError, Parameter
 
-from server.app import App
+from server import control
+from server.admin import LOOPBACK_HOSTS, admin_app
 from server.exceptions import SettingsError
-from server.loader import load_app
+from server.inspection import inspect_app, routes_now, websocket_templates
+from server.ledger import labels
+from server.logs import configure
+from server.serving import options
 from server.settings import Settings, add_sources, as_toml, explain, split_config_flag
-from workers.granian import HostConfig
+from workers.crew import CrewConfig
+from workers.granian import leave
+from workers.listener import ListenerOptions
 from workers.preflight import PreflightError, claim_address, file_limit_warning, local_address
-from workers.supervisor import Supervisor
+from workers.process import Task
+from workers.segment import SegmentError
+from workers.supervisor import ServerConfig, Supervisor
 
 DEFAULT_APP = "examples.showcase:app"
 
@@ -40,34 +48,78 @@ commands = CommandLine(name="python -m server", help=HELP, version_flags=[])
 
 
 @commands.command
-def serve(app: AppReference = DEFAULT_APP, /, *, settings: Flat = Settings()) -> int:  # noqa: B008
+def serve(app: AppReference = DEFAULT_APP, /, *, settings: Flat = Settings()) -> NoReturn:  # noqa: B008
     """Serve an app in the foreground until Ctrl-C or SIGTERM. Takes --config FILE as well."""
-    routes = inspect_app(app)
+    look = inspect_app(app)
     warning = file_limit_warning()
     host, port = claim_address(settings.host, settings.port)
+    admin_host, admin_port = _claim_admin(settings)
+    configure(settings.log_level, settings.log_format)
     if warning:
         _say(f"warning: {warning}")
-    config = HostConfig(
-        host=host,
-        port=port,
-        workers=settings.workers,
-        backlog=settings.backlog,
-        stop_timeout_s=settings.stop_timeout_s,
-        log_level=settings.log_level,
-        title=f"switchboard {app}",
+    announce = partial(_announce, app, settings, (host, port), admin_host, look.routes)
+    config = ServerConfig(
+        app=app,
+        task=partial(_task, app, settings),
+        crew=CrewConfig(
+            host=host,
+            port=port,
+            workers=settings.workers,
+            listener=ListenerOptions(
+                backlog=settings.backlog, dead_peer_timeout_s=settings.dead_peer_timeout_s
+            ),
+            ready_timeout_s=settings.ready_timeout_s,
+        ),
+        labels=labels(websocket_templates(look.routes), look.close_codes),
+        rows_per_slot=settings.registry_rows,
+        base=Path(settings.runtime_dir),
+        admin_host=admin_host,
+        admin_port=admin_port,
+        admin=partial(admin_app, allowed_hosts=_admin_names(admin_host)),
+        look_again=lambda: labels(routes_now(app), look.close_codes),
+        on_ready=announce,
     )
-    announce = partial(_announce, app, config, routes)
-    return Supervisor(config, partial(load_in_worker, app, settings), announce).run()
+    leave(asyncio.run(Supervisor(config).run()))
+
+
+def _claim_admin(settings: Settings) -> tuple[str, int]:
+    try:
+        return claim_address(settings.admin_host, settings.admin_port)
+    except PreflightError as error:
+        raise PreflightError(
+            f"the admin port: {error}".replace("--port", "--admin-port")
+        ) from None
+
+
+def _admin_names(host: str) -> Collection[str] | None:
+    """Return the names the admin port answers to: any, once it is open to a network."""
+    return LOOPBACK_HOSTS if host in LOOPBACK_HOSTS else None
+
+
+def _task(app: str, settings: Settings, segment: str) -> Task:
+    """Return what every worker is told."""
+    return Task(
+        title=f"switchboard {app}",
+        load="server.serving:load",
+        options=options(app, settings),
+        backlog=settings.backlog,
+        drain_s=settings.drain_s,
+        stop_timeout_s=settings.stop_timeout_s,
+        merge_pages=settings.merge_pages,
+        segment=segment,
+        supervisor=os.getpid(),
+    )
 
 
 @commands.command
 def check(app: AppReference = DEFAULT_APP, /, *, settings: Flat = Settings()) -> int:  # noqa: B008
     """Try all that serve needs, and print the settings in force. Takes --config FILE as well."""
-    routes = inspect_app(app)
+    found = inspect_app(app).routes
     host, port = claim_address(settings.host, settings.port)
+    _claim_admin(settings)
     warning = file_limit_warning()
     print(as_toml(settings), end="")
-    print(f"\nok: {app} can be served at http://{_authority(host, port)} ({len(routes)} routes)")
+    print(f"\nok: {app} can be served at http://{_authority(host, port)} ({len(found)} routes)")
     if warning:
         _say(f"warning: {warning}")
     return 0
@@ -81,12 +133,22 @@ def routes(
     as_json: Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.")] = False,
 ) -> int:
     """List an app's routes, in the order they are tried."""
-    rows = inspect_app(app)
+    rows = inspect_app(app).routes
     if as_json:
         print(json.dumps(rows, indent=2))
     else:
         _print_table(rows)
     return 0
+
+
+for _command in (
+    control.connections,
+    control.disconnect,
+    control.status,
+    control.drain,
+    control.reload,
+):
+    commands.command(_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -99,107 +161,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     except CycloptsError as error:
         return _fail(f"{explain(error)} (see --help)")
-    except (SettingsError, PreflightError) as error:
+    except (SettingsError, PreflightError, SegmentError) as error:
         return _fail(str(error))
     except KeyboardInterrupt:
         return 130  # as a shell reports a program that Ctrl-C ended
     return int(result or 0)
 
 
-def load_in_worker(reference: str, settings: Settings) -> Callable[..., Any]:
-    """Load the app in a worker process and hand it its settings.
-
-    Raises:
-        SystemExit: the app cannot be used; said on one line.
-    """
-    try:
-        app = load_app(reference)
-    except SettingsError as error:
-        _say(f"error: in a worker: {error}")
-        raise SystemExit(1) from None
-    if isinstance(app, App):
-        app.configure(settings.connection.limits())
-    return app
-
-
-# -- looking at the app ------------------------------------------------------------------------
-
-
-def inspect_app(reference: str) -> list[dict[str, Any]]:
-    """Load the app in a process of its own and return its routes.
-
-    The supervisor must not import the app: workers started later would inherit the old code.
-
-    Raises:
-        SettingsError: the app cannot be used.
-    """
-    context = multiprocessing.get_context("fork")
-    receiver, sender = context.Pipe(duplex=False)
-    child = context.Process(target=_inspect_in_child, args=(reference, sender), daemon=True)
-    child.start()
-    sender.close()
-    try:
-        problem, rows = receiver.recv()
-    except EOFError:
-        child.join()
-        raise SettingsError(
-            f"importing {reference!r} ended the process (exit code {child.exitcode})"
-        ) from None
-    child.join(1)
-    if child.is_alive():  # a thread that the app started at its import goes on
-        child.kill()
-        child.join()
-    if problem is not None:
-        raise SettingsError(problem)
-    return rows  # type: ignore[no-any-return]
-
-
-def _inspect_in_child(reference: str, sender: Any) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it with no traceback
-    os.dup2(2, 1)  # what the app prints at its import is no output of ours
-    try:
-        app = load_app(reference)
-        sender.send((None, describe_routes(app)))
-    except SettingsError as error:
-        sender.send((str(error), None))
-    except Exception as error:
-        problem = " ".join(f"{type(error).__name__}: {error}".split())
-        sender.send((f"looking at {reference!r} failed: {problem}", None))
-
-
-def describe_routes(app: Any) -> list[dict[str, Any]]:
-    """Return one row of plain values per route; a foreign ASGI app has none."""
-    if not isinstance(app, App):
-        return []
-    rows: list[dict[str, Any]] = [
-        {
-            "kind": "websocket",
-            "path": route.pattern.text,
-            "view": route.name,
-            "accept": "automatic" if route.auto_accept else "by the view",
-            "receive": _type_name(route.receive_type),
-            "send": _type_name(route.send_type),
-        }
-        for route in sorted(app.websocket_list, key=lambda route: not route.pattern.is_static)
-    ]
-    rows += [
-        {"kind": "http", "path": route.pattern.text, "view": route.name, "methods": route.methods}
-        for route in sorted(app.http_list, key=lambda route: not route.pattern.is_static)
-    ]
-    rows += [{"kind": "mount", "path": m.prefix or "/", "view": repr(m.app)} for m in app.mounts]
-    return rows
-
-
-def _type_name(type_: Any) -> str:
-    return type_ if isinstance(type_, str) else getattr(type_, "__name__", repr(type_))
-
-
 # -- printing ----------------------------------------------------------------------------------
 
 
-def _announce(app: str, config: HostConfig, rows: list[dict[str, Any]]) -> None:
-    authority = _authority(config.host, config.port)
-    workers = "1 worker" if config.workers == 1 else f"{config.workers} workers"
+def _announce(
+    app: str,
+    settings: Settings,
+    address: tuple[str, int],
+    admin_host: str,
+    rows: list[dict[str, Any]],
+    admin_port: int,
+) -> None:
+    authority = _authority(*address)
+    workers = "1 worker" if settings.workers == 1 else f"{settings.workers} workers"
     lines = ["", f"Switchboard serves {app} with {workers}:"]
     if any(row["kind"] == "http" and row["path"] == "/" for row in rows):
         lines.append(f"  page    http://{authority}/")
@@ -207,6 +188,7 @@ def _announce(app: str, config: HostConfig, rows: list[dict[str, Any]]) -> None:
     lines += [f"  route   ws://{authority}{path}" for path in sockets[:10]]
     if len(sockets) > 10:
         lines.append(f"  ...     {len(sockets) - 10} more: python -m server routes {app}")
+    lines.append(f"  admin   http://{_authority(admin_host, admin_port)}/metrics")
     lines += ["  stop    Ctrl-C", ""]
     print("\n".join(lines), flush=True)
 

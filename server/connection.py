@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from server.close_codes import CloseCode, check_close
 from server.codecs import CODECS, JSON, Codec, json_bytes
 from server.exceptions import WebSocketDisconnect
-from server.handshake import Handshake, HeaderPairs, Scope, accept_headers
+from server.handshake import HeaderPairs, Scope, accept_headers
 from server.inbox import Inbox
+from server.ledger import Recorded
 from server.outbox import Outbox, make_outbox, take_nothing
 from server.states import CONNECTED, Phase, WebSocketState, refusal
 from server.transport import (
@@ -38,14 +39,10 @@ _FAULT: Event = {
 log = logging.getLogger("switchboard.connection")
 
 
-class Connection(Handshake):
+class Connection(Recorded):
     """One connection and its state.
 
     Attributes:
-        close_code: the code the connection ended with, None while it lives. 1005: the peer sent
-            none or vanished (granian cannot tell); 1006: a send found it gone.
-        close_reason: the text that came with it.
-        messages_received, bytes_received: payloads so far.
         offer: sends an event of that many bytes without waiting; False if `post` has to.
     """
 
@@ -57,6 +54,7 @@ class Connection(Handshake):
         "_codec",
         "_connect_event_given",
         "_eager",
+        "_handling_since_s",
         "_inbox",
         "_is_accepting",
         "_max_message_size",
@@ -66,12 +64,7 @@ class Connection(Handshake):
         "_rooms",
         "_send",
         "_unsent_close",
-        "bytes_received",
-        "close_code",
-        "close_reason",
-        "messages_received",
         "offer",
-        "route",
     )
     _inbox: Inbox
     _outbox: Outbox
@@ -84,8 +77,7 @@ class Connection(Handshake):
         route: "WebSocketRoute",
         app: "AppRuntime",
     ) -> None:
-        super().__init__(scope)
-        self.route = route
+        super().__init__(scope, route, app.ledger)
         self._app = app
         self._receive = receive
         self._send = send
@@ -99,11 +91,8 @@ class Connection(Handshake):
         self._close_finished: asyncio.Event | None = None
         self._unsent_close: Event | None = None
         self._rooms: set[str] = set()
+        self._handling_since_s = 0.0
         self.offer: Callable[[Event, int], bool] = take_nothing
-        self.close_code: int | None = None
-        self.close_reason = ""
-        self.messages_received = 0
-        self.bytes_received = 0
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.path!r} {self._phase.name}>"
@@ -162,6 +151,7 @@ class Connection(Handshake):
             ValueError: a subprotocol not offered, or a header the handshake owns.
             RuntimeError: accepted differently before, or closed already.
             WebSocketDisconnect: the peer left meanwhile.
+            ServerUnavailable: full, or draining; the handshake was refused with 503.
         """
         if self.has_ended:
             self._refuse("accept()")
@@ -174,17 +164,21 @@ class Connection(Handshake):
         if self._is_accepting:
             raise RuntimeError("accept() while another task is accepting")
         self._is_accepting = True
+        await self._app.admit(self)
         event = {"type": "websocket.accept", "subprotocol": subprotocol, "headers": wanted[1]}
-        awaitable = self._send(event)
-        self._eager = is_eager(awaitable)
-        if wanted[1] and self._eager:
-            self._app.warn_accept_headers_dropped()
         try:
+            awaitable = self._send(event)
+            self._eager = is_eager(awaitable)
+            if wanted[1] and self._eager:
+                self._app.warn_accept_headers_dropped()
             async with asyncio.timeout(self._app.limits.send_timeout_s):
                 await awaitable
         except (TimeoutError, RuntimeError, OSError):
             self._lost()
             raise self._disconnect() from None
+        except BaseException:  # cancelled: nobody knows whether the peer has its answer
+            self._lost(is_closed_by_peer=False)
+            raise
         self._accepted_with = wanted
         if self.route.codec is None and subprotocol in CODECS:
             self._codec = CODECS[subprotocol]
@@ -231,6 +225,7 @@ class Connection(Handshake):
             raise RuntimeError("deny() after the handshake was answered")
         self._phase = Phase.CLOSED
         self.close_code = status
+        self._ledger.refuse(self.route, status if self.has_denial_response else 403)
         if not self.has_denial_response:
             await self._send({"type": "websocket.close", "code": close_code or status})
             return
@@ -270,10 +265,11 @@ class Connection(Handshake):
         if self._phase is Phase.CONNECTING:
             self._phase = after
             self.close_code, self.close_reason = int(code), reason
+            self._ledger.refuse(self.route, 403)
             await self._send({"type": "websocket.close", "code": int(code), "reason": reason})
         if self._phase is not CONNECTED or self._notice_disconnect():
             return
-        self._leave(after, int(code), reason)
+        self._leave(after, int(code), reason, is_closed_by_peer=False)
         self._close_finished = asyncio.Event()
         self._unsent_close = {"type": "websocket.close", "code": int(code), "reason": reason}
         try:
@@ -306,17 +302,20 @@ class Connection(Handshake):
             if self._eager and self.close_code == CloseCode.NO_STATUS_RECEIVED:
                 await self._outbox.close(_FAULT)
 
-    def _leave(self, phase: Phase, code: int, reason: str) -> None:
+    def _leave(self, phase: Phase, code: int, reason: str, *, is_closed_by_peer: bool) -> None:
         self._phase = phase
         self.offer = take_nothing
         self.close_code, self.close_reason = code, reason
+        self.is_closed_by_peer = is_closed_by_peer
+        self._ledger.closing(self)
 
-    def _lost(self) -> None:
-        self._leave(Phase.LEFT, CloseCode.ABNORMAL_CLOSURE.value, "")
+    def _lost(self, *, is_closed_by_peer: bool = True) -> None:
+        code = CloseCode.ABNORMAL_CLOSURE.value
+        self._leave(Phase.LEFT, code, "", is_closed_by_peer=is_closed_by_peer)
 
     def _left(self, event: Event) -> None:
         code = int(event.get("code") or CloseCode.NO_STATUS_RECEIVED)
-        self._leave(Phase.LEFT, code, event.get("reason") or "")
+        self._leave(Phase.LEFT, code, event.get("reason") or "", is_closed_by_peer=True)
 
     def _disconnect(self) -> WebSocketDisconnect:
         return WebSocketDisconnect(self.close_code or CloseCode.ABNORMAL_CLOSURE, self.close_reason)
@@ -364,7 +363,7 @@ class Connection(Handshake):
             await self._inbox.settle(self._app.limits.close_timeout_s)
             self._peer_gone()
         except SendTimeout:
-            self._app.stats["slow_consumer"] += 1
+            self._app.count_slow_consumer(self.route)
             await self.kick(CloseCode.TRY_AGAIN_LATER, "slow consumer")
             raise self._disconnect() from None
 

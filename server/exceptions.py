@@ -6,6 +6,7 @@ WebSocketException             a fault that ends the connection with its code
     UnexpectedFrame            a text frame where bytes were due, or the reverse (also TypeError)
     MessageTooBig              a message over the route's limit
     InvalidMessage             a typed message that does not validate (also msgspec.ValidationError)
+    ServerUnavailable          accept() when the worker is full or draining; refused with 503
 ParameterError                 a path, query, header or cookie value that does not convert
 ExpectedAsync                  a WebSocket view that is not `async def` (also TypeError)
 RouteError                     a pattern or route that cannot be registered (also ValueError)
@@ -96,6 +97,13 @@ class InvalidMessage(WebSocketException, msgspec.ValidationError):
 
     def __init__(self, problem: str) -> None:
         super().__init__(CloseCode.INVALID_FRAME_PAYLOAD_DATA, truncate_reason(problem))
+
+
+class ServerUnavailable(WebSocketException):
+    """The server takes no connection now (it is full, or draining); refused with 503."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(CloseCode.TRY_AGAIN_LATER, truncate_reason(problem))
 
 
 class ParameterError(Exception):

@@ -7,26 +7,31 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Match
+from starlette.routing import Route as StarletteRoute
 
 from server.codecs import json_bytes
 from server.exceptions import ParameterError
 from server.handshake import Scope, route_path
+from server.health import health, readiness
 from server.injection import RequestValues
 from server.routes import HTTPRoute, Mount, Router
 from server.runtime import AppRuntime
 from server.transport import Receive, Send
+from workers.segment import Segment
 
 
 def build_http(router: Router, runtime: AppRuntime) -> Starlette:
     """Make the Starlette application for the router's HTTP routes and mounts.
 
-    Static paths come first, then patterns in registration order, then mounts; a trailing slash is
-    significant, as it is for WebSockets.
+    Static paths come first, then patterns in registration order, then in a worker the health of
+    the server, then mounts; a trailing slash is significant, as it is for WebSockets.
     """
     ordered = sorted(router.http_list, key=lambda route: not route.pattern.is_static)
     routes: list[BaseRoute] = [_Route(route, runtime) for route in ordered]
+    if runtime.is_adopted:
+        routes += _health_routes(runtime.ledger.segment)
     routes.append(_Mounts(router))
     app = Starlette(routes=routes, exception_handlers={ParameterError: _parameter_error})
     app.router.redirect_slashes = False
@@ -95,6 +100,19 @@ async def _parameter_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ParameterError)
     body = {"detail": str(error), "parameter": error.name, "in": error.source}
     return Response(json_bytes(body), status_code=error.status, media_type="application/json")
+
+
+def _health_routes(segment: Segment) -> list[BaseRoute]:
+    """Return /healthz (this worker's loop answers) and /readyz (the server takes connections)."""
+
+    async def healthz(request: Request) -> Response:
+        return JSONResponse(health(segment))
+
+    async def readyz(request: Request) -> Response:
+        is_ready, state = readiness(segment)
+        return JSONResponse(state, status_code=200 if is_ready else 503)
+
+    return [StarletteRoute("/healthz", healthz), StarletteRoute("/readyz", readyz)]
 
 
 class _Mounts(BaseRoute):

@@ -10,16 +10,23 @@ from collections.abc import Mapping
 from typing import Any
 
 from server.close_codes import WEBSOCKET_CLOSE_CODES, CloseCode, truncate_reason
+from server.codecs import json_bytes
 from server.exceptions import (
     ParameterError,
     WebSocketDisconnect,
     WebSocketException,
     sole_cause,
 )
-from server.handshake import Handshake, Scope, handshake_problem
+from server.handshake import (
+    Handshake,
+    HeaderPairs,
+    Scope,
+    accept_headers,
+    handshake_problem,
+)
 from server.injection import RequestValues
 from server.routes import WebSocketRoute
-from server.runtime import AppRuntime
+from server.runtime import RETRY_LATER, AppRuntime
 from server.states import WebSocketState
 from server.transport import Receive, Send
 from server.websocket import WebSocket
@@ -30,17 +37,44 @@ TESTING_EXTENSION = "switchboard.testing"
 """In `scope["extensions"]`: the caller wants the disconnects that a real host must not see."""
 
 
-async def refuse_unknown_path(scope: Scope, receive: Receive, send: Send) -> None:
+async def refuse_unknown_path(
+    runtime: AppRuntime, scope: Scope, receive: Receive, send: Send
+) -> None:
     """Answer a handshake for a path without a route: 403, as both guides' hosts do."""
+    await _refuse(runtime, None, 403, "No WebSocket route for this path", scope, receive, send)
+
+
+async def refuse_unavailable(
+    runtime: AppRuntime,
+    route: WebSocketRoute | None,
+    problem: str,
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+) -> None:
+    """Answer a handshake that this worker cannot take now: 503 with `Retry-After`."""
+    await _refuse(runtime, route, 503, problem, scope, receive, send, RETRY_LATER)
+
+
+async def _refuse(
+    runtime: AppRuntime,
+    route: WebSocketRoute | None,
+    status: int,
+    problem: str,
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    headers: HeaderPairs = (),
+) -> None:
     await receive()
-    handshake = Handshake(scope)
-    if not handshake.has_denial_response:
-        await send({"type": "websocket.close", "code": 403})
+    if not Handshake(scope).has_denial_response:
+        runtime.ledger.refuse(route, 403)
+        await send({"type": "websocket.close", "code": status})
         return
-    start = {"type": "websocket.http.response.start", "status": 403}
-    await send({**start, "headers": [(b"content-type", b"application/json")]})
-    body = b'{"detail":"No WebSocket route for this path"}'
-    await send({"type": "websocket.http.response.body", "body": body})
+    runtime.ledger.refuse(route, status)
+    raw = [(b"content-type", b"application/json"), *accept_headers(headers)]
+    await send({"type": "websocket.http.response.start", "status": status, "headers": raw})
+    await send({"type": "websocket.http.response.body", "body": json_bytes({"detail": problem})})
 
 
 async def serve_connection(
@@ -63,6 +97,7 @@ async def serve_connection(
         return
     scope["path_params"] = path_params
     ws = WebSocket(scope, receive, send, route, runtime)
+    runtime.running[ws] = asyncio.current_task()
     try:
         await _run_view(runtime, ws, path_params)
     except BaseException as error:
@@ -73,7 +108,11 @@ async def serve_connection(
     finally:
         runtime.connections.discard(ws)
         runtime.rooms.leave_all(ws)
-        await ws.settled()
+        try:
+            await ws.settled()
+        finally:
+            runtime.ledger.leave(ws)
+            del runtime.running[ws]
 
 
 async def _end_after(runtime: AppRuntime, ws: WebSocket, error: BaseException) -> bool:
@@ -91,6 +130,7 @@ async def _end_after(runtime: AppRuntime, ws: WebSocket, error: BaseException) -
     if isinstance(cause, asyncio.CancelledError) and task is not None and task.cancelling():
         await _finish(ws, CloseCode.SERVICE_RESTART, "", status=503)
     else:
+        runtime.ledger.error(ws.route)
         await _finish(ws, CloseCode.INTERNAL_ERROR, "", status=500)
     return False
 
@@ -98,8 +138,8 @@ async def _end_after(runtime: AppRuntime, ws: WebSocket, error: BaseException) -
 async def _run_view(runtime: AppRuntime, ws: WebSocket, path_params: Mapping[str, str]) -> None:
     """Take the steps before the view, in order, then the view, then the teardown.
 
-    Draining, limits, origin, rate limit, authentication and guards have their place here, before
-    the parameters are read: each refuses with `ws.deny(status)` and ends the run.
+    Origin, rate limit, authentication and guards have their place here, before the parameters are
+    read: each refuses with `ws.deny(status)` and ends the run.
     """
     problem = handshake_problem(ws.scope)
     if problem is not None:
@@ -156,6 +196,7 @@ async def _on_disconnect(
             " closing with 1011",
             ws.route.pattern.text,
         )
+        runtime.ledger.error(ws.route)
         await _finish(ws, CloseCode.INTERNAL_ERROR, "", status=500)
         return True
     if ws.route.silences_at_exit and ws.route.catches(disconnect.code):

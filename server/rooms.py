@@ -7,7 +7,7 @@ whose outbox is full is closed with 1013, the others do not notice.
 import asyncio
 import logging
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
 from server.close_codes import CloseCode
@@ -110,8 +110,6 @@ class Rooms:
         self, message: Any, targets: Iterable["WebSocket"], exclude: Collection["WebSocket"]
     ) -> float | None:
         """Send to all without awaiting; return when the latest to lag began to, or None."""
-        from server.websocket import encode_event
-
         events: dict[Codec, tuple[Event, int]] = {}
         latest: float | None = None
         for ws in tuple(targets):
@@ -133,12 +131,24 @@ class Rooms:
         return latest
 
     def _kick(self, ws: "WebSocket") -> None:
-        self._runtime.stats["slow_consumer"] += 1
+        self._runtime.count_slow_consumer(ws.route)
         log.warning("%s: slow consumer closed with 1013", ws.route.pattern.text)
         self.leave_all(ws)
         kick = ws.kick(CloseCode.TRY_AGAIN_LATER, "slow consumer")
         task = self._kicking[ws] = asyncio.get_running_loop().create_task(kick)
         task.add_done_callback(lambda _: self._kicking.pop(ws, None))
+
+
+def encode_event(message: Any, encode: Callable[[Any], str | bytes]) -> tuple[Event, int]:
+    """Return the event that carries `message`, and its payload's size in bytes.
+
+    Args:
+        encode: used for what is neither str nor bytes.
+    """
+    payload = message if isinstance(message, str | bytes) else encode(message)
+    if isinstance(payload, str):
+        return {"type": "websocket.send", "text": payload}, len(payload.encode())
+    return {"type": "websocket.send", "bytes": payload}, len(payload)
 
 
 def check_room_name(name: str) -> None:

@@ -3,40 +3,106 @@
 It does not know how a connection runs; `pipeline` does.
 """
 
+import asyncio
 import logging
 from collections import Counter
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from server.exceptions import ServerUnavailable
 from server.injection import AppValues, Plan, Planner
+from server.ledger import Ledger
 from server.providers import STORE
 from server.rooms import Rooms
 from server.routes import HTTPRoute, WebSocketRoute
 from server.transport import TransportLimits
 
 if TYPE_CHECKING:
+    from server.connection import Connection
     from server.websocket import WebSocket
 
 log = logging.getLogger("switchboard.app")
+RETRY_LATER = {"Retry-After": "1"}
 
 
 class AppRuntime:
-    """Limits, rooms, provider values and counts of rare events.
+    """Limits, rooms, the ledger, provider values and counts of rare events.
 
     Attributes:
-        connections: every accepted connection that has not ended.
+        running: every connection from its handshake until nothing of it is left, with its task.
+        connections: those of them that are accepted, or whose view is about to do that.
+        is_refusing: whether new connections are refused because this worker drains.
         stats: counts of rare events by name, for this process; keys come from a closed set.
         max_message_size: bytes, for routes that do not say.
     """
 
-    def __init__(self, max_message_size: int, connection_types: tuple[type, ...]) -> None:
+    def __init__(
+        self,
+        max_message_size: int,
+        connection_types: tuple[type, ...],
+        make_ledger: Callable[[], Ledger],
+    ) -> None:
         self.max_message_size = max_message_size
         self.limits = TransportLimits()
         self.stats: Counter[str] = Counter()
+        self.running: dict[WebSocket, asyncio.Task[None] | None] = {}
         self.connections: set[WebSocket] = set()
+        self.is_refusing = False
         self.rooms = Rooms(self)
         self.app_values = AppValues()
+        self._make_ledger = make_ledger
+        self._ledger: Ledger | None = None
         self._planner = Planner(STORE, connection_types)
         self._plans: dict[WebSocketRoute | HTTPRoute, Plan] = {}
+
+    # -- books ---------------------------------------------------------------------------------
+
+    @property
+    def ledger(self) -> Ledger:
+        """The books of this worker; private ones are made at the first use if none were given."""
+        ledger = self._ledger
+        if ledger is None:
+            ledger = self._ledger = self._make_ledger()
+        return ledger
+
+    def adopt(self, ledger: Ledger) -> None:
+        """Use the server's books; before the first connection.
+
+        Raises:
+            RuntimeError: others are in use already.
+        """
+        if self._ledger is not None:
+            raise RuntimeError("adopt() after the app has begun to serve")
+        self._ledger = ledger
+
+    @property
+    def is_adopted(self) -> bool:
+        """Whether the books are a server's; unused ones are not."""
+        return self._ledger is not None and self._ledger.segment.path is not None
+
+    # -- admission -----------------------------------------------------------------------------
+
+    def unavailable(self) -> str | None:
+        """Say why no connection can be taken now, or None."""
+        if self.is_refusing:
+            return "The server is about to stop"
+        if self.ledger.is_full:
+            return f"The worker has {self.ledger.capacity} connections, its limit"
+        return None
+
+    async def admit(self, ws: "Connection") -> None:
+        """Enter a connection that is about to be accepted.
+
+        Raises:
+            ServerUnavailable: that is not possible now; its handshake has been refused.
+        """
+        problem = self.unavailable()
+        if problem is not None:
+            await ws.deny(503, {"detail": problem}, RETRY_LATER)
+            raise ServerUnavailable(problem)
+        self.ledger.enter(ws)
+
+    # -- plans ---------------------------------------------------------------------------------
 
     def plan(self, route: WebSocketRoute | HTTPRoute) -> Plan:
         """Return the route's plan, made anew after a provider was declared or overridden."""
@@ -44,6 +110,13 @@ class AppRuntime:
         if plan is None or plan.version != STORE.version:
             plan = self._plans[route] = self._planner.plan(route.view, route.pattern.names)
         return plan
+
+    # -- rare events ---------------------------------------------------------------------------
+
+    def count_slow_consumer(self, route: WebSocketRoute) -> None:
+        """Count that a client is closed because it does not read."""
+        self.stats["slow_consumer"] += 1
+        self.ledger.slow(route, "disconnect")
 
     def warn_accept_headers_dropped(self) -> None:
         """Count, and say once, that the host cannot send headers with the 101 response."""

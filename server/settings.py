@@ -18,6 +18,7 @@ from cyclopts.validators import Number
 
 from server.exceptions import SettingsError
 from server.transport import TransportLimits
+from workers.segment import DEFAULT_BASE
 
 ENV_PREFIX = "SWITCHBOARD_"
 DEFAULT_FILE = "switchboard.toml"
@@ -68,18 +69,36 @@ class Settings:
         workers: Worker processes; default: one per core.
         host: Address to listen on; 0.0.0.0 opens it to the network.
         port: Port to listen on; 0 takes a free one.
+        admin_host: Address of the admin port; 127.0.0.1 keeps metrics private.
+        admin_port: Port of /metrics, /healthz, /readyz, /connections; 0 takes a free one.
         backlog: Handshakes the kernel may queue per worker.
-        stop_timeout_s: Seconds a worker has to end before it is killed.
+        registry_rows: Connections each worker may hold; more are refused with 503.
+        drain_s: Seconds over which a stop or reload closes the connections of a worker.
+        stop_timeout_s: Seconds a drained worker has to end before it is killed.
+        ready_timeout_s: Seconds a new worker has to become ready.
+        dead_peer_timeout_s: Seconds until a peer that vanished without a word is dropped.
+        runtime_dir: Directory of the shared memory; a tmpfs keeps it off the disk.
+        merge_pages: Let the kernel merge equal pages (KSM): less memory for idle connections.
         log_level: Least important lines to print.
+        log_format: Lines for a person or for a machine; auto looks whether stderr is a terminal.
         connection: Bounds of each connection.
     """
 
     workers: Annotated[Whole, Parameter(validator=Number(gte=1, lte=256))] = _cores()  # noqa: RUF009
     host: str = "127.0.0.1"
     port: Annotated[Whole, Parameter(validator=Number(gte=0, lte=65535))] = 8000
+    admin_host: str = "127.0.0.1"
+    admin_port: Annotated[Whole, Parameter(validator=Number(gte=0, lte=65535))] = 9464
     backlog: Annotated[Whole, Parameter(validator=Number(gte=128, lte=65535))] = 4096
+    registry_rows: Annotated[Whole, Parameter(validator=Number(gte=16, lte=1_000_000))] = 16_384
+    drain_s: Seconds = 30.0
     stop_timeout_s: Annotated[Whole, Parameter(validator=Number(gte=1, lte=3600))] = 15
+    ready_timeout_s: Seconds = 60.0
+    dead_peer_timeout_s: Annotated[float, Parameter(validator=Number(gte=2, lte=3600))] = 60.0
+    runtime_dir: str = str(DEFAULT_BASE)
+    merge_pages: Annotated[bool, Parameter(negative="")] = False
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["auto", "console", "json"] = "auto"
     connection: ConnectionSettings = ConnectionSettings()
 
 
@@ -169,4 +188,6 @@ def as_toml(settings: Any, prefix: str = "") -> str:
 
 
 def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
     return f'"{value}"' if isinstance(value, str) else str(value)

@@ -5,7 +5,8 @@ docs/topics/websocket.md has the table of methods and states that both implement
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine
+import time
+from collections.abc import AsyncGenerator, Coroutine
 from types import TracebackType
 from typing import Any, Literal, NoReturn, Self
 
@@ -129,14 +130,20 @@ class WebSocket(Connection):
         return {"type": "websocket.disconnect", "code": code, "reason": reason}
 
     async def _open_event(self) -> Event:
+        if self._handling_since_s:
+            self._note_handled()
         event = await self.next_event()
         if event["type"] == "websocket.receive":
+            if not self.messages_received & 15:
+                self._handling_since_s = time.perf_counter()
             text = event.get("text")
             self._count(event["bytes"] if text is None else text)
         return event
 
     async def _payload(self, kind: Kind) -> Any:
         """Return the next message's payload, which must be of that kind."""
+        if self._handling_since_s:
+            self._note_handled()
         if self._phase is not CONNECTED:
             self._refuse("receive")
         inbox = self._inbox
@@ -150,6 +157,8 @@ class WebSocket(Connection):
     async def _payloads(self, kind: Kind) -> AsyncGenerator[Any, None]:
         """Yield payloads until the connection has ended: `_payload` without a frame a message."""
         while True:
+            if self._handling_since_s:
+                self._note_handled()
             if self._phase is not CONNECTED:
                 if self.has_ended:
                     return
@@ -178,11 +187,19 @@ class WebSocket(Connection):
         size = len(payload)
         if kind == "text" and not payload.isascii():
             size = len(payload.encode())
+        if not self.messages_received & 15:
+            self._handling_since_s = time.perf_counter()
         self.messages_received += 1
         self.bytes_received += size
         if size > self._max_message_size:
             raise MessageTooBig(size, self._max_message_size)
         return payload
+
+    def _note_handled(self) -> None:
+        """The view asks for the next message after one that is timed: one in 16 is."""
+        assert self.entry is not None
+        self.entry.counters.handled(time.perf_counter() - self._handling_since_s)
+        self._handling_since_s = 0.0
 
     async def _no_payload(self, kind: Kind) -> NoReturn:
         """Say why what arrived is no message of that kind."""
@@ -344,18 +361,6 @@ class WebSocket(Connection):
     def rooms(self) -> frozenset[str]:
         """The rooms this connection is a member of."""
         return frozenset(self._rooms)
-
-
-def encode_event(message: Any, encode: Callable[[Any], str | bytes]) -> tuple[Event, int]:
-    """Return the event that carries `message`, and its payload's size in bytes.
-
-    Args:
-        encode: used for what is neither str nor bytes.
-    """
-    payload = message if isinstance(message, str | bytes) else encode(message)
-    if isinstance(payload, str):
-        return {"type": "websocket.send", "text": payload}, len(payload.encode())
-    return {"type": "websocket.send", "bytes": payload}, len(payload)
 
 
 def _is_binary(mode: Mode) -> bool:

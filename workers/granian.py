@@ -1,167 +1,160 @@
-"""Owns every touch of granian: how its server is configured and what its workers run first.
+"""Owns every touch of granian: one app served on one listening socket, in the loop that runs.
 
-It knows nothing of the app but a function that loads it. Pinned to granian 2.8 (pyproject.toml),
-because later issues override private methods here.
+It knows nothing of processes, of the segment or of who asked. granian's own server class is not
+used: it owns signals, respawning and the end in ways that drop connections (design, section 3), so
+what it does inside a worker is done here. Pinned to granian 2.8 (pyproject.toml).
 """
 
 import asyncio
-import ctypes
-import gc
+import atexit
+import logging
 import os
-import signal
+import select
+import socket
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NoReturn
 
-from granian import Granian
-from granian.constants import HTTPModes, Interfaces, Loops, RuntimeModes
+from granian import _futures, _granian, asgi
 from granian.http import HTTP1Settings
-from granian.log import LogLevels
+
+from workers.lifespan import Lifespan
 
 ASGIApp = Callable[..., Any]
-# A worker does not end before the handshakes under way are complete or given up.
+# Half a handshake is given up after that.
 HEADER_TIMEOUT_MS = 5_000
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_FLUSH_S = 0.1  # for granian to write what the last calls have left with it
 
-
-@dataclass(frozen=True)
-class HostConfig:
-    """What granian is told.
-
-    Attributes:
-        title: of the processes, as `ps` shows them.
-        stop_timeout_s: how long a worker may take to end before it is killed.
-    """
-
-    host: str
-    port: int
-    workers: int
-    backlog: int
-    stop_timeout_s: int
-    log_level: str
-    title: str
+# Private, without types, or with types of another version.
+_ASGIWorker: Any = _granian.ASGIWorker
+_SocketHolder: Any = _granian.SocketHolder
+_call_with_state: Any = asgi._callback_wrapper
+_make_scheduler: Any = _futures._new_cbscheduler
 
 
 class Host:
-    """granian, configured; `run` serves until a signal.
+    """Serves `app` on a listening socket, until the process ends.
+
+    granian's own end is not used: what it still has to tell Python then, a send that a slow peer
+    held up, say, makes it abort the process before the app's shutdown has run. See `leave`.
 
     Args:
-        load: called once in each worker; returns the ASGI app. Must be picklable.
+        listener: bound; granian listens on it. It is this host's from now on.
+        backlog: handshakes that the kernel may queue.
+        number: in granian's own log lines.
     """
 
-    def __init__(self, config: HostConfig, load: Callable[[], ASGIApp]) -> None:
-        self._load = load
-        self._server = Granian(
-            target=config.title,
-            address=config.host,
-            port=config.port,
-            interface=Interfaces.ASGI,
-            workers=config.workers,
-            loop=Loops.uvloop,
-            # One thread carries out all sends of a worker in the order they were made. It is the
-            # multi-threaded runtime all the same: `st` costs a fifth more CPU for each message.
-            runtime_mode=RuntimeModes.mt,
-            runtime_threads=1,
-            # HTTP/2 would need WebSockets over RFC 8441, which granian does not have.
-            http=HTTPModes.http1,
-            http1_settings=HTTP1Settings(header_read_timeout=HEADER_TIMEOUT_MS),
-            backlog=config.backlog,
-            # granian splits the backlog among workers; the kernel's queue is per listener.
-            backpressure=config.backlog,
-            respawn_failed_workers=True,
-            workers_kill_timeout=config.stop_timeout_s,
-            process_name=config.title,
-            log_level=LogLevels(config.log_level),
-            log_dictconfig=log_config(config.log_level),
-        )
+    def __init__(
+        self, app: ASGIApp, listener: socket.socket, *, backlog: int, number: int = 0
+    ) -> None:
+        self._backlog = backlog
+        self._number = number
+        self._is_unix = listener.family == socket.AF_UNIX
+        self._listener = listener.detach()
+        self._lifespan = Lifespan(app)
+        self._call = _call_with_state(app, {}, self._lifespan.state)
+        self._calls = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._keep: tuple[Any, ...] = ()
 
-    def run(self) -> None:
-        """Serve until SIGINT or SIGTERM.
+    async def start(self) -> None:
+        """Run the app's startup and serve; returns when connections are taken.
 
         Raises:
-            SystemExit: workers keep failing.
+            StartupFailed: the app refused to start.
         """
-        loader = partial(load_in_worker, self._load, os.getpid())
-        self._server.serve(target_loader=loader, wrap_loader=False)
+        await self._lifespan.startup()
+        loop = asyncio.get_running_loop()
+        scheduler = _make_scheduler(loop, self._serve, impl_asyncio=True)
+        worker = self._worker()
+        signal = _granian.WorkerSignal()
+        # One thread carries out all sends of a worker in the order they were made. It is the
+        # multi-threaded runtime all the same: `str` costs a fifth more CPU for each message.
+        worker.serve_mtr(scheduler, loop, signal)
+        self._keep = (worker, scheduler, signal)
+
+    async def _serve(self, watcher: Any) -> None:
+        """Make one call of the app; as granian's `_future_watcher_wrapper`, and counted."""
+        self._calls += 1
+        self._idle.clear()
+        try:
+            await self._call(watcher.scope, watcher.proto)
+        except BaseException as error:
+            watcher.err(error)
+        else:
+            watcher.done()
+        finally:
+            self._calls -= 1
+            if self._calls == 0:
+                self._idle.set()
+
+    def _worker(self) -> Any:
+        return _ASGIWorker(
+            worker_id=self._number,
+            sock=(None, _SocketHolder(self._listener, self._is_unix, self._backlog)),
+            ipc=None,
+            threads=1,
+            backpressure=self._backlog,  # it does not cap WebSockets
+            http_mode="1",  # HTTP/2 would need RFC 8441 for WebSockets, which granian does not have
+            http1_opts=HTTP1Settings(header_read_timeout=HEADER_TIMEOUT_MS),
+            websockets_enabled=True,
+        )
+
+    def stop_accepting(self) -> None:
+        """Leave new connections to the other processes that hold the listening socket.
+
+        granian has no such call. Its epoll instance is made to forget the socket, which stays
+        open: what is queued on it is for the process that takes over.
+        """
+        for fd in _epolls_that_watch(self._listener):
+            with select.epoll.fromfd(os.dup(fd)) as epoll, suppress(OSError):
+                epoll.unregister(self._listener)
+
+    async def stop(self, timeout_s: float) -> bool:
+        """Take no more connections, let calls of the app end, then run its shutdown.
+
+        Returns:
+            False: either took longer than `timeout_s`; the rest is given up.
+        """
+        self.stop_accepting()
+        ended = await _within(timeout_s, self._idle.wait())
+        await asyncio.sleep(_FLUSH_S)
+        return await _within(timeout_s, self._lifespan.shutdown()) and ended
 
 
-def load_in_worker(load: Callable[[], ASGIApp], supervisor: int) -> ASGIApp:
-    """Prepare this worker process, then load the app; runs in the worker, before its loop.
+async def _within(timeout_s: float, work: Coroutine[Any, Any, object]) -> bool:
+    try:
+        async with asyncio.timeout(timeout_s):
+            await work
+    except TimeoutError:
+        return False
+    return True
 
-    Args:
-        supervisor: its process id.
+
+def _epolls_that_watch(fd: int) -> list[int]:
+    """Return this process's epoll instances that `fd` is registered with (proc(5), fdinfo)."""
+    found = []
+    for entry in Path("/proc/self/fdinfo").iterdir():
+        try:
+            lines = entry.read_text().splitlines()
+        except OSError:  # closed meanwhile
+            continue
+        watched = (line.split() for line in lines if line.startswith("tfd:"))
+        if any(int(words[1]) == fd for words in watched):
+            found.append(int(entry.name))
+    return found
+
+
+def leave(code: int) -> NoReturn:
+    """End the process with its exit handlers, but without taking the interpreter down.
+
+    granian's threads are still there, and can crash on an interpreter that is half gone.
     """
-    # The supervisor's handlers were inherited and would swallow a signal; granian sets its own
-    # when it has the app.
-    for number in STOP_SIGNALS:
-        signal.signal(number, signal.SIG_DFL)
-    keep_stop_signals(asyncio.get_event_loop())
-    leave_terminal(supervisor)
-    app = load()
-    tune_garbage_collection()
-    return app
-
-
-def tune_garbage_collection() -> None:
-    """Keep the collector from the modules just loaded, and let it run less often.
-
-    A connection's objects are freed by their reference counts; what the collector looks at again
-    and again is the app itself. Measured on echo: 7 % less CPU a message.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(10_000, 20, 20)
-
-
-def keep_stop_signals(loop: asyncio.AbstractEventLoop) -> None:
-    """See to it that a worker told to stop between its startup and its first serving does stop.
-
-    The loop does not run then, and uvloop would keep such a signal until another one comes.
-    """
-    add_signal_handler = loop.add_signal_handler
-
-    def add(number: int, callback: Callable[..., object], *arguments: Any) -> None:
-        if number not in STOP_SIGNALS:
-            add_signal_handler(number, callback, *arguments)
-            return
-
-        def handle(*_: object) -> None:
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(callback, *arguments)
-
-        signal.signal(number, handle)
-
-    loop.add_signal_handler = add  # type: ignore[assignment]
-
-
-def leave_terminal(supervisor: int) -> None:
-    """Stay out of the way of Ctrl-C, and end when the supervisor is gone.
-
-    The terminal signals its whole foreground group; a worker that got that too would drop its
-    connections before the supervisor can see to them.
-    """
-    os.setpgid(0, 0)
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-        if os.getppid() != supervisor:  # it died before that call
-            os.kill(os.getpid(), signal.SIGTERM)
-
-
-def log_config(level: str) -> dict[str, Any]:
-    """Return the logging configuration of supervisor and workers, for `logging.config`."""
-    handler = {"formatter": "line", "class": "logging.StreamHandler", "stream": "ext://sys.stderr"}
-    logger = {"handlers": ["stderr"], "level": level.upper(), "propagate": False}
-    return {
-        "version": 1,
-        "disable_existing_loggers": False,
-        "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
-        "handlers": {"stderr": handler},
-        "loggers": {
-            **{name: dict(logger) for name in ("_granian", "granian.access", "switchboard")},
-            # A line for each peer that went without a goodbye, which is nothing to act on.
-            "_granian.asgi.io": {"level": "DEBUG" if level == "debug" else "WARNING"},
-        },
-    }
+    atexit._run_exitfuncs()
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

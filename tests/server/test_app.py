@@ -46,17 +46,13 @@ def test_startup_lifespan_and_shutdown_run_in_order() -> None:
     assert happened[3:] == ["stop", "leave"]
 
 
-def test_failing_startup_stops_the_start(app: App, caplog: pytest.LogCaptureFixture) -> None:
+def test_failing_startup_stops_the_start(app: App) -> None:
     @app.on("startup")
     def fail() -> None:
         raise LookupError("no database")
 
-    with pytest.raises(BaseException) as caught, TestClient(app):  # noqa: PT011
+    with pytest.raises(LookupError, match="no database"), TestClient(app):
         raise AssertionError("it started")
-
-    assert "it started" not in str(caught.value)
-    assert "startup failed" in caplog.text
-    assert "no database" in caplog.text
 
 
 def test_failing_shutdown_is_told_to_the_host(app: App) -> None:
@@ -77,23 +73,20 @@ def test_failing_shutdown_is_told_to_the_host(app: App) -> None:
 
         await app({"type": "lifespan"}, receive, send)
 
-    asyncio.run(run())
+    with pytest.raises(LookupError):
+        asyncio.run(run())
 
-    assert sent[-1] == {
-        "type": "lifespan.shutdown.failed",
-        "message": "LookupError: cannot flush",
-    }
+    assert sent[-1]["type"] == "lifespan.shutdown.failed"
+    assert sent[-1]["message"].endswith("LookupError: cannot flush\n")
 
 
-def test_unknown_provider_shows_at_startup(app: App, caplog: pytest.LogCaptureFixture) -> None:
+def test_unknown_provider_shows_at_startup(app: App) -> None:
     @app.websocket_route("/")
     @useprovider("nobody_declared_this")
     async def view(ws: WebSocket) -> None: ...
 
-    with pytest.raises(BaseException), TestClient(app):  # noqa: B017, PT011
+    with pytest.raises(ProviderDoesNotExist), TestClient(app):
         pass
-
-    assert ProviderDoesNotExist.__name__ in caplog.text
 
 
 def test_app_scoped_value_behind_a_request_scoped_one_is_made_at_startup(app: App) -> None:

@@ -32,9 +32,10 @@ os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 
 
 def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return this environment with our packages importable and no setting of ours."""
+    """Return this environment with our packages importable, and any free admin port."""
     clean = {key: value for key, value in os.environ.items() if not key.startswith("SWITCHBOARD_")}
-    return {**clean, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **(more or {})}
+    ours = {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "SWITCHBOARD_ADMIN_PORT": "0"}
+    return {**clean, **ours, **(more or {})}
 
 
 class Project:

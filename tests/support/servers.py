@@ -93,14 +93,14 @@ def uvicorn_command(app: str, port: int, arguments: Sequence[str] = ()) -> list[
 def running(
     command: Sequence[str], port: int, *, env: dict[str, str] | None = None, cwd: Path = ROOT
 ) -> Iterator[Server]:
-    """Start a server, wait until its port answers, and end it."""
+    """Start a server, wait until its port takes connections, and end it."""
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "output"
         with log.open("wb") as output:
             process = subprocess.Popen(
                 command,
                 cwd=cwd,
-                env={**os.environ, "PYTHONUNBUFFERED": "1", **(env or {})},
+                env={**os.environ, "SWITCHBOARD_ADMIN_PORT": "0", "PYTHONUNBUFFERED": "1", **(env or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -1,0 +1,1 @@
+"""Owns the metrics: their catalog, and the collector that reads them from the segment."""

@@ -1,0 +1,167 @@
+"""What the registry shows of a worker's connections, and what happens when it is full."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+
+from server import App, WebSocket, WebSocketDisconnect
+from server.testing import WebSocketTestClient
+from tests.server.ledger_books import (
+    Books,
+    books,
+    counters,
+    give_room,
+    leaving,
+    one_closed,
+    until,
+    visit,
+)
+from tests.support.embedded import embedded
+from workers.layout import CLIENT
+from workers.registry import Row
+
+
+@pytest.fixture
+def app() -> App:
+    return App()
+
+
+async def row_when(app: App, condition: Callable[[Row], bool], timeout_s: float = 10.0) -> Row:
+    """Return the first row that is as it should be."""
+
+    def find() -> Row | None:
+        return next((row for row in app.connections if condition(row)), None)
+
+    row: Row = await until(find, timeout_s)
+    return row
+
+
+async def receives(ws: WebSocket) -> None:
+    while True:
+        await ws.receive_text()
+
+
+async def test_the_sweep_brings_traffic_to_row_and_counters_within_a_second(app: App) -> None:
+    @app.websocket_route("/")
+    async def view(ws: WebSocket) -> None:
+        async for text in ws.iter_text():
+            await ws.send_text(text + text)
+
+    async with WebSocketTestClient(app, "/") as client:
+        for _ in range(33):
+            await client.send_text("äx")
+            await client.receive_text()
+        row = await row_when(app, lambda row: row.messages_in == 33, timeout_s=1.0)
+        assert (row.messages_out, row.bytes_in, row.bytes_out) == (33, 99, 198)
+        assert row.connected_ns < row.received_ns
+        await client.send_text("last")
+        await client.receive_text()
+
+    block = counters(app)
+    assert (block.messages_in, block.messages_out) == (34, 34)
+    assert (block.bytes_in, block.bytes_out) == (103, 206)
+    assert sum(block.handling) == 3  # the 1st, 17th and 33rd message
+
+
+async def test_a_row_says_whose_connection_it_is(app: App) -> None:
+    before: list[Any] = []
+
+    @app.websocket("/{room}")
+    async def view(ws: WebSocket, room: str) -> None:
+        before.append((ws.id, ws.user_id))
+        ws.user_id = "ann"
+        await ws.accept()
+        await ws.send_text(str(ws.id))
+        ws.user_id = await ws.receive_text()
+        await receives(ws)
+
+    async with WebSocketTestClient(app, "/lobby?token=secret") as client:
+        id = await client.receive_text()
+        row = app.connections.get(id)
+        assert row is not None
+        assert (row.user, row.route, row.path) == ("ann", "/{room}", "/lobby")
+        assert row.client == "testclient:50000"
+        await client.send_text("é" * 32)
+        await row_when(app, lambda row: row.user == "é" * 32)
+        assert app.connections.count(user="ann") == 0
+    assert before == [(None, None)]
+
+
+async def test_a_user_id_has_a_limit(app: App) -> None:
+    @app.websocket_route("/")
+    async def view(ws: WebSocket) -> None:
+        with pytest.raises(ValueError, match="66 bytes of UTF-8, the limit is 64"):
+            ws.user_id = "é" * 33
+        with pytest.raises(TypeError, match="str, not int"):
+            ws.user_id = 7  # type: ignore[assignment]
+        await ws.send_text(str(ws.user_id))
+
+    async with WebSocketTestClient(app, "/") as client:
+        assert await client.receive_text() == "None"
+
+
+async def test_a_row_shows_that_the_peer_has_left_a_busy_view(app: App) -> None:
+    go_on = asyncio.Event()
+
+    @app.websocket_route("/")
+    async def view(ws: WebSocket) -> None:
+        with pytest.raises(WebSocketDisconnect):
+            await ws.receive()
+        await go_on.wait()
+
+    async with WebSocketTestClient(app, "/") as client:
+        await client.close(1001)
+        await row_when(app, lambda row: row.is_closing)
+        go_on.set()
+    assert books(app) == one_closed(1001, CLIENT)
+
+
+@pytest.mark.parametrize("register", [App.websocket_route, App.websocket])
+async def test_a_full_registry_refuses_with_503(app: App, register: Any) -> None:
+    @register(app, "/")
+    async def view(ws: WebSocket) -> None:
+        await ws.accept()
+        await receives(ws)
+
+    give_room(app, 1)
+    async with embedded(app) as url:
+        async with connect(f"{url}/", proxy=None):
+            with pytest.raises(InvalidStatus) as refused:
+                await connect(f"{url}/", proxy=None)
+        response = refused.value.response
+        assert response.status_code == 503
+        assert response.headers["retry-after"] == "1"
+        assert b"1 connections, its limit" in bytes(response.body or b"")
+        await until(lambda: not app.runtime.running)
+        async with connect(f"{url}/", proxy=None):
+            pass  # there is room again
+        await until(lambda: not app.runtime.running)
+    assert books(app) == Books(2, {(1000, CLIENT): 2}, {503: 1})
+
+
+async def test_rows_that_run_out_during_a_handshake_refuse_it_too(app: App) -> None:
+    caught: list[str] = []
+    may_accept = asyncio.Event()
+
+    @app.websocket("/")
+    async def view(ws: WebSocket) -> None:
+        await may_accept.wait()
+        try:
+            await ws.accept()
+        except Exception as error:
+            caught.append(type(error).__name__)
+            raise
+        await ws.receive_text()
+
+    give_room(app, 1)
+    visits = [asyncio.create_task(visit(app, "/", leaving(1000))) for _ in range(2)]
+    await until(lambda: len(app.runtime.running) == 2)
+    may_accept.set()
+
+    assert sorted(map(str, await asyncio.gather(*visits))) == ["503", "None"]
+    assert caught == ["ServerUnavailable"]
+    assert books(app) == Books(1, {(1000, CLIENT): 1}, {503: 1})

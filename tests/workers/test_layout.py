@@ -1,0 +1,120 @@
+"""The tables of the segment: every word once, aligned, and within the file."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workers import layout
+from workers.layout import (
+    ASSIGNED,
+    COUNTERS,
+    HEADER,
+    LABEL,
+    ROW,
+    ROW_WORDS,
+    SAID,
+    WORD_BYTES,
+    Field,
+    Layout,
+    Sizes,
+    changing,
+    cut,
+    length,
+    places,
+    take,
+)
+
+TABLES = [HEADER, LABEL, ASSIGNED, SAID, COUNTERS, ROW]
+SIZES = st.builds(
+    Sizes,
+    workers=st.integers(1, 256),
+    slots=st.integers(1, 512),
+    rows_per_slot=st.integers(1, 20_000),
+    routes=st.integers(1, 500),
+)
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_every_word_has_one_field_one_writer_and_a_meaning(table: tuple[Field, ...]) -> None:
+    found = places(table)
+    assert len(found) == len(table)
+    words = [found[field.name] + word for field in table for word in range(field.words)]
+    assert words == list(range(length(table)))
+    assert all(field.writer and field.meaning for field in table)
+
+
+def test_a_row_is_320_bytes_with_texts_of_48_64_and_80() -> None:
+    sizes = {field.name: field.words * WORD_BYTES for field in ROW}
+    assert ROW_WORDS * WORD_BYTES == 320
+    assert (sizes["client"], sizes["user"], sizes["path"]) == (48, 64, 80)
+
+
+@given(SIZES)
+def test_parts_follow_each_other_without_a_gap(sizes: Sizes) -> None:
+    found = Layout(sizes)
+    assert found.label(0) == layout.HEADER_WORDS
+    assert found.label(sizes.routes) == found.assigned(0)
+    assert found.said(0) - found.assigned(0) == length(ASSIGNED)
+    assert found.assigned(1) - found.said(0) == length(SAID)
+    assert found.assigned(sizes.slots) == found.block(0, 0)
+    assert found.block(0, sizes.routes) == found.block(1, 0)
+    assert found.block(sizes.slots, 0) == found.row(0, 0)
+    assert found.row(0, sizes.rows_per_slot) == found.row(1, 0)
+    assert found.row(sizes.slots, 0) * WORD_BYTES == found.size_bytes
+
+
+@pytest.mark.parametrize(
+    "numbers", [(0, 1, 1, 1), (1, 0, 1, 1), (1, 1, 0, 1), (1, 1, 1, 0), (257, 257, 1, 1)]
+)
+def test_sizes_that_cannot_be(numbers: tuple[int, int, int, int]) -> None:
+    with pytest.raises(ValueError, match="a segment cannot have Sizes"):
+        Sizes(*numbers)
+
+
+@given(st.text(), st.integers(0, 40))
+def test_cut_keeps_as_many_whole_characters_as_fit(text: str, size_bytes: int) -> None:
+    kept = cut(text, size_bytes).decode()
+    assert text.startswith(kept)
+    assert len(kept.encode()) <= size_bytes
+    if kept != text:
+        assert len((kept + text[len(kept)]).encode()) > size_bytes
+
+
+def test_cut_takes_text_that_is_no_unicode() -> None:
+    """A request's path may hold a lone surrogate."""
+    assert cut("/\udc80", 80) == b"/?"
+
+
+def memory() -> memoryview:
+    return memoryview(bytearray(8 * WORD_BYTES)).cast("Q")
+
+
+def test_a_sequence_is_odd_while_it_is_written_and_another_one_after() -> None:
+    words = memory()
+    with changing(words, 2):
+        assert words[2] == 1
+    assert words[2] == 2
+
+
+def test_a_writing_that_failed_is_put_right_by_the_next() -> None:
+    words = memory()
+    with pytest.raises(KeyError), changing(words, 0):
+        raise KeyError
+    assert words[0] == 1
+    with changing(words, 0):
+        assert words[0] == 1
+    assert words[0] == 2
+
+
+def test_a_copy_is_of_all_words() -> None:
+    words = memory()
+    words[2] = 4
+    words[4] = 7
+    assert memoryview(take(words, 2, 3)).cast("Q").tolist() == [4, 0, 7]
+
+
+def test_a_writer_that_died_half_way_is_not_waited_for_for_ever() -> None:
+    words = memory()
+    words[0] = 1
+    words[1] = 7
+    assert memoryview(take(words, 0, 2)).cast("Q").tolist() == [1, 7]

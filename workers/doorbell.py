@@ -1,0 +1,166 @@
+"""Owns the short messages between processes: one datagram socket for each slot.
+
+Knows not what becomes of a message: a handler is given, and called in the worker's loop.
+"""
+
+import asyncio
+import logging
+import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from workers.segment import socket_path
+
+MAX_BYTES = 32 * 1024
+
+_DATAGRAMS_A_TURN = 64  # then the loop goes on with what else it has
+_RETRY_S = 0.002
+_IDS_BYTES = MAX_BYTES - 1024  # the rest is for the reason and the frame
+_ID_FRAME_BYTES = 5  # msgpack: what may stand before a string
+
+log = logging.getLogger("switchboard.doorbell")
+
+
+class Wake(msgspec.Struct, tag="wake", frozen=True):
+    """There is something new in the segment for you."""
+
+
+class Disconnect(msgspec.Struct, tag="disconnect", frozen=True):
+    """Close these connections of yours, by their ids; of one that is gone you know nothing."""
+
+    ids: list[str]
+    code: int
+    reason: str
+
+
+Message = Wake | Disconnect
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Message).decode
+
+
+class Doorbell:
+    """Where a worker hears the others; made by the worker that has the slot.
+
+    Raises:
+        OSError: the socket cannot be made.
+    """
+
+    def __init__(self, directory: Path, slot: int) -> None:
+        self._path = socket_path(directory, slot)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._handler: Callable[[Message], None] | None = None
+        self._path.unlink(missing_ok=True)  # the slot's last worker may have been killed
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            self._socket.setblocking(False)
+            self._socket.bind(str(self._path))
+        except BaseException:
+            self._socket.close()
+            raise
+
+    def listen(self, loop: asyncio.AbstractEventLoop, handler: Callable[[Message], None]) -> None:
+        """Have each message handled in the loop, from now on until `close`."""
+        self._loop = loop
+        self._handler = handler
+        loop.add_reader(self._socket.fileno(), self._read)
+
+    def _read(self) -> None:
+        assert self._handler is not None
+        for _ in range(_DATAGRAMS_A_TURN):
+            try:
+                data = self._socket.recv(MAX_BYTES + 1)
+            except (BlockingIOError, InterruptedError):
+                return
+            try:
+                message = _decode(data)
+            except msgspec.DecodeError as error:
+                log.warning("dropped a datagram of %d bytes: %s", len(data), error)
+                continue
+            self._handler(message)
+
+    def close(self) -> None:
+        """Stop listening and remove the socket; may be called again."""
+        if self._socket.fileno() < 0:
+            return
+        if self._loop is not None:
+            self._loop.remove_reader(self._socket.fileno())
+        self._socket.close()
+        self._path.unlink(missing_ok=True)
+
+
+def _send(path: str, data: bytes) -> bool:
+    """Send without waiting; False if nobody listens. Raises BlockingIOError: the queue is full."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        sender.setblocking(False)
+        try:
+            sender.sendto(data, path)
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+    return True
+
+
+def _encoded(message: Message) -> bytes:
+    data = _encode(message)
+    if len(data) > MAX_BYTES:
+        raise ValueError(f"a message of {len(data)} bytes is too large for a doorbell: use chunks")
+    return data
+
+
+def ring(directory: Path, slot: int, message: Message) -> bool:
+    """Send without waiting; False if the queue is full or nobody listens.
+
+    Raises:
+        ValueError: the message is larger than MAX_BYTES.
+    """
+    try:
+        return _send(str(socket_path(directory, slot)), _encoded(message))
+    except BlockingIOError:
+        return False
+
+
+async def deliver(directory: Path, slot: int, message: Message, timeout_s: float) -> bool:
+    """Send, waiting while the queue is full; False if that took too long or nobody listens.
+
+    Raises:
+        ValueError: the message is larger than MAX_BYTES.
+    """
+    path, data = str(socket_path(directory, slot)), _encoded(message)
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            return _send(path, data)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+        await asyncio.sleep(_RETRY_S)
+
+
+def deliver_now(directory: Path, slot: int, message: Message, timeout_s: float) -> bool:
+    """Do what `deliver` does in a process without a loop, which is held up meanwhile."""
+    path, data = str(socket_path(directory, slot)), _encoded(message)
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            return _send(path, data)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+        time.sleep(_RETRY_S)
+
+
+def chunks(ids: Sequence[str]) -> Iterator[list[str]]:
+    """Yield the ids in lists of which each fits into one message."""
+    chunk: list[str] = []
+    size_bytes = 0
+    for id in ids:
+        id_bytes = len(id.encode()) + _ID_FRAME_BYTES
+        if chunk and size_bytes + id_bytes > _IDS_BYTES:
+            yield chunk
+            chunk, size_bytes = [], 0
+        chunk.append(id)
+        size_bytes += id_bytes
+    if chunk:
+        yield chunk
