@@ -8,6 +8,7 @@ APP ?=
 WORKERS ?=
 HOST ?=
 PORT ?=
+ADMIN_PORT ?=
 TESTS ?=
 COVER ?=
 ARGS ?=
@@ -26,7 +27,7 @@ MEASURED = $(filter-out 0,$(COVER))
 
 .DEFAULT_GOAL := help
 .SUFFIXES:
-.PHONY: help serve bench test cover check lint types imports spell fresh fmt docs lock clean \
+.PHONY: help serve bench test soak cover check lint types imports spell fresh fmt docs lock clean \
 	venv-run venv-dev venv-bench
 
 ##@ Run
@@ -36,7 +37,7 @@ MEASURED = $(filter-out 0,$(COVER))
 serve: venv-run ## serve APP in the foreground until Ctrl-C
 	exec $(VENV)/bin/python -m server serve $(strip $(APP) $(if $(WORKERS),--workers $(WORKERS)) \
 		$(if $(filter command,$(origin HOST)),$(addprefix --host ,$(HOST))) \
-		$(addprefix --port ,$(PORT)) $(ARGS))
+		$(addprefix --port ,$(PORT)) $(addprefix --admin-port ,$(ADMIN_PORT)) $(ARGS))
 
 bench: venv-bench ## compare with other servers (in its own .venv-bench)
 	$(BENCH_VENV)/bin/python -m benchmarks $(ARGS)
@@ -48,6 +49,9 @@ test: venv-dev ## run TESTS; with COVER=1 also measure and judge their coverage
 	$(if $(MEASURED),@ls $(FULLY_COVERED) >/dev/null)
 	$(if $(MEASURED),$(VENV)/bin/python -m coverage report --fail-under=100 \
 		--include=$(subst $(space),$(comma),$(FULLY_COVERED)))
+
+soak: venv-dev ## the tests of the whole server in their long form: thousands of connections
+	SWITCHBOARD_SOAK=1 $(VENV)/bin/python -m pytest -n 0 $(or $(TESTS),tests/system) $(ARGS)
 
 cover: COVER := 1
 cover: test ## the same as `make test COVER=1`
