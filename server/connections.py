@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Any
 
 from server.close_codes import CloseCode, check_close
+from server.ledger import USER_BYTES
 from workers.doorbell import Disconnect, chunks, deliver
 from workers.layout import OTHER, SlotState
 from workers.registry import Row, count_rows, parse_id, read_rows
@@ -19,7 +20,6 @@ from workers.slots import Slots
 __all__ = ["Connections", "DisconnectFailed", "Row"]
 
 DELIVERY_TIMEOUT_S = 5.0
-MAX_USER_BYTES = 64  # of a user id; a row holds no more
 _RETRY_S = 0.05
 Rows = list[Row]
 
@@ -206,9 +206,9 @@ def _check_filters(filters: dict[str, Any], everyone: bool) -> None:
     if filters["user"] == "":
         # A missing value of a form must not sign out all who never signed in.
         raise ValueError("disconnect() with an empty user: give a user id, or another filter")
-    if filters["user"] is not None and len(filters["user"].encode()) > MAX_USER_BYTES:
+    if filters["user"] is not None and len(filters["user"].encode()) > USER_BYTES:
         raise ValueError(  # the row holds its beginning, which other users may share
-            f"disconnect() of a user id over {MAX_USER_BYTES} bytes: use the id of the connection"
+            f"disconnect() of a user id over {USER_BYTES} bytes: use the id of the connection"
         )
 
 

@@ -11,6 +11,7 @@ from functools import partial
 from math import ceil
 from typing import TYPE_CHECKING
 
+from server.lingering import Sockets, end_in_order
 from server.states import WebSocketState
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ log = logging.getLogger("switchboard.drain")
 
 TICK_S = 0.025
 CLOSES_PER_S = 50  # so that few connections do not take the whole time
+LINGER_S = 2.0  # for peers to end their side, too
 LAST_WAIT_S = 1.0  # for views that were cancelled, at most
 BATCH = 50
 
@@ -39,13 +41,23 @@ class Drained:
 
 
 class Closer:
-    """Closes connections with one code, each in a task: a peer that does not read delays none."""
+    """Closes connections with one code, each in a task: a peer that does not read delays none.
 
-    def __init__(self, code: int, reason: str = "") -> None:
+    Args:
+        sockets: those that are in it are ended in order.
+    """
+
+    def __init__(self, code: int, reason: str = "", sockets: Sockets | None = None) -> None:
         self._code = code
         self._reason = reason
+        self._sockets = sockets or Sockets()
         self._tasks: dict[Connection, asyncio.Task[None]] = {}
         self.started = 0
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether closes are under way; each has a bound."""
+        return bool(self._tasks)
 
     def close(self, connections: Sequence["Connection"]) -> None:
         """Begin to close those that are open, and not being closed by this already."""
@@ -60,16 +72,22 @@ class Closer:
     async def _close(self, ws: "Connection") -> None:
         while ws.state is WebSocketState.CONNECTING:  # noqa: ASYNC110 - an accept, which is short
             await asyncio.sleep(TICK_S)
+        socket = self._sockets.duplicate(ws.client)
         try:
             await ws.kick(self._code, self._reason)
+            if socket is not None:
+                await end_in_order(socket, LINGER_S)
         except Exception:
             log.exception("closing failed")
+        finally:
+            if socket is not None:
+                socket.close()
 
     def _forget(self, ws: "Connection", _: object) -> None:
         del self._tasks[ws]
 
     async def finish(self) -> None:
-        """Wait until all closes have gone out or were given up; each has a bound."""
+        """Wait until nothing is under way."""
         while self._tasks:
             await asyncio.wait(list(self._tasks.values()))
 
@@ -102,18 +120,21 @@ async def drain(
     cancel_at = started + deadline_s - min(LAST_WAIT_S, deadline_s / 10)
     if refuse:
         runtime.is_refusing = True
-    closer = Closer(code)
+    sockets = Sockets()
+    await sockets.look()
+    closer = Closer(code, sockets=sockets)
     first = _accepted(runtime)
     window_s = max(min(spread_s, len(first) / CLOSES_PER_S, cancel_at - started), TICK_S)
     done = 0
-    while runtime.running and loop.time() < cancel_at:
+    while (runtime.running or closer.is_busy) and loop.time() < cancel_at:
         share = (loop.time() - started) / window_s
         if share < 1:
             due = ceil(len(first) * share)
             closer.close(first[done:due])
             done = due
-        else:
-            closer.close(_accepted(runtime))
+        elif late := _accepted(runtime):
+            await sockets.look()
+            closer.close(late)
         await asyncio.sleep(TICK_S)
     runtime.is_refusing = True
     left = await _cancel_rest(runtime, closer, started + deadline_s - loop.time())

@@ -19,7 +19,7 @@ MAX_BYTES = 32 * 1024
 _DATAGRAMS_A_TURN = 64  # then the loop goes on with what else it has
 _RETRY_S = 0.002
 _IDS_BYTES = MAX_BYTES - 1024  # the rest is for the reason and the frame
-_ID_FRAME_BYTES = 5  # msgpack: what may stand before a string
+_ID_FRAME_BYTES = 3  # msgpack: at most this stands before a string of up to 64 KiB
 
 log = logging.getLogger("switchboard.doorbell")
 

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from server import connections as module
-from server.connections import MAX_USER_BYTES, Connections, DisconnectFailed, describe, has_route
+from server.connections import Connections, DisconnectFailed, describe, has_route
+from server.ledger import USER_BYTES
 from tests.workers.memory_support import private, shared
 from workers.counters import CounterTable
 from workers.doorbell import Disconnect, Doorbell, Wake, deliver, ring
@@ -270,9 +271,9 @@ async def test_what_cannot_be_meant_disconnects_nobody(
 def test_a_row_holds_a_user_id_of_the_bytes_that_disconnect_takes(
     segment: Segment, workers: list[Worker]
 ) -> None:
-    workers[0].connect(user="x" * MAX_USER_BYTES)
-    workers[0].connect(user="y" * (MAX_USER_BYTES + 1))
-    assert {len(row.user) for row in Connections(segment)} == {MAX_USER_BYTES}
+    workers[0].connect(user="x" * USER_BYTES)
+    workers[0].connect(user="y" * (USER_BYTES + 1))
+    assert {len(row.user) for row in Connections(segment)} == {USER_BYTES}
 
 
 async def test_a_connection_that_closes_already_is_left_alone(

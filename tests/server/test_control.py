@@ -30,6 +30,7 @@ from workers.slots import Slots
 
 __all__ = ["base", "segment", "workers"]  # fixtures
 
+NEW = 100  # generations after a reload
 Output = pytest.CaptureFixture[str]
 
 
@@ -97,7 +98,7 @@ def test_connections_are_a_table_and_a_total(
     head, *lines, total = capsys.readouterr().out.splitlines()
     assert head.split() == list(CONNECTION_COLUMNS)
     assert lines[0].split()[:6] == [first, "/chat", "/chat", "192.0.2.1:5000", "ada", "0"]
-    assert re.fullmatch(r"\ds  1m0\ds  7   8", lines[0][head.index("age") :])
+    assert re.fullmatch(r"\ds +1m0\ds +7 +8", lines[0][head.index("age") :])
     assert lines[1].split()[:5] == [second, "/feed", "/feed/7", "192.0.2.1:5000", "1"]
     assert [line.index("192.0.2.1") for line in lines] == [head.index("client")] * 2
     assert total == "2 connections"
@@ -279,9 +280,16 @@ def test_drain_waits_no_longer_than_it_is_told(base: Path, capsys: Output) -> No
     )
 
 
+def generations(base: Path) -> list[int]:
+    (path,) = find_running(base)
+    with closing(Segment.attach(path, writable=False)) as segment:
+        return [slot.generation for slot in Slots(segment).in_use()]
+
+
 def test_reload_ends_when_every_worker_was_replaced(base: Path, capsys: Output) -> None:
     with stand_in(base, "reload"):
         assert run(base, "reload") == 0
+        assert min(generations(base)) >= NEW
     *progress, last = capsys.readouterr().out.splitlines()
     assert progress
     assert all(line.endswith(" left") for line in progress)
@@ -292,6 +300,7 @@ def test_reload_asks_again_if_another_one_was_under_way(base: Path, capsys: Outp
     """The server ignores what comes meanwhile."""
     with stand_in(base, "busy"):
         assert run(base, "reload") == 0
+        assert min(generations(base)) >= NEW
     assert capsys.readouterr().out.splitlines()[-1] == "reloaded"
 
 
@@ -385,7 +394,7 @@ def on_reload(segment: Segment, crew: list[Worker], behaviour: str) -> None:
         assert signal.sigwait(SIGNALS) is signal.SIGHUP
     if behaviour in ("busy", "reload"):
         for worker in crew:
-            Worker(segment, 0, generation=worker.slot + 100)
+            Worker(segment, 0, generation=NEW + worker.slot)
             time.sleep(0.1)
             Slots(segment).mark_dead(worker.slot)
             Slots(segment).release(worker.slot)

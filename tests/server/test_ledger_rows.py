@@ -1,16 +1,21 @@
 """What the registry shows of a worker's connections, and what happens when it is full."""
 
 import asyncio
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from server import App, WebSocket, WebSocketDisconnect
-from server.testing import WebSocketTestClient
+from server import App, CloseCode, WebSocket, WebSocketDisconnect
+from server.connections import Connections
+from server.ledger import STATUSES
+from server.testing import TestClient, WebSocketTestClient
 from tests.server.ledger_books import (
+    OTHER,
     Books,
     books,
     counters,
@@ -21,8 +26,10 @@ from tests.server.ledger_books import (
     visit,
 )
 from tests.support.embedded import embedded
-from workers.layout import CLIENT
+from workers.layout import CLIENT, CODES, ServerState, Sizes, SlotState
 from workers.registry import Row
+from workers.segment import Segment
+from workers.slots import OwnSlot, Slots
 
 
 @pytest.fixture
@@ -165,3 +172,84 @@ async def test_rows_that_run_out_during_a_handshake_refuse_it_too(app: App) -> N
     assert sorted(map(str, await asyncio.gather(*visits))) == ["503", "None"]
     assert caught == ["ServerUnavailable"]
     assert books(app) == Books(1, {(1000, CLIENT): 1}, {503: 1})
+
+
+# -- the place in a server ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def segment(tmp_path: Path) -> Iterator[Segment]:
+    made = Segment.create(
+        tmp_path / "server",
+        Sizes(workers=1, slots=2, rows_per_slot=16, routes=8),
+        routes=["unmatched", "/"],
+        codes=[1000],
+        statuses=[403],
+    )
+    yield made
+    made.remove()
+    made.close()
+
+
+def adopt(app: App, segment: Segment) -> None:
+    slot = Slots(segment).assign(0, 7)
+    app.adopt(segment, slot, generation=7, worker_index=0)
+
+
+async def test_other_processes_read_the_books_of_a_worker(app: App, segment: Segment) -> None:
+    app.websocket_route("/")(receives)
+    adopt(app, segment)
+    async with WebSocketTestClient(app, "/"):
+        assert segment.path is not None
+        elsewhere = Segment.attach(segment.path, writable=False)
+        (row,) = Connections(elsewhere).list()
+        assert (row.id, row.slot, row.route) == ("7-1", 0, "/")
+    assert len(Connections(elsewhere)) == 0
+    elsewhere.close()
+
+
+async def test_a_worker_takes_its_place_before_it_serves(app: App, segment: Segment) -> None:
+    app.websocket_route("/")(receives)
+    async with WebSocketTestClient(app, "/"):
+        with pytest.raises(RuntimeError, match="has begun to serve"):
+            adopt(app, segment)
+
+
+def test_a_worker_tells_its_health_unless_the_app_does(app: App, segment: Segment) -> None:
+    assert TestClient(app).get("/healthz").status_code == 404  # no server to tell of
+
+    worker = App()
+    adopt(worker, segment)
+    client = TestClient(worker)
+    assert client.get("/healthz").json()["status"] == "ok"
+    assert client.get("/readyz").status_code == 503
+    segment.server_state = ServerState.SERVING
+    voice = OwnSlot(segment, 0)
+    voice.set_state(SlotState.READY)
+    voice.beat(time.monotonic_ns(), 0)
+    assert (client.get("/readyz").status_code, client.get("/readyz").json()["ready"]) == (200, 1)
+
+    @worker.route("/healthz")
+    def own(request: Any) -> str:
+        return "the app's"
+
+    assert client.get("/healthz").text == "the app's"
+
+
+def test_declared_close_codes_are_ones_that_may_be_sent() -> None:
+    assert App(close_codes={4001: "logged out", 1000: "done"}).close_codes[4001] == "logged out"
+    with pytest.raises(ValueError, match="1006 may not be sent"):
+        App(close_codes={1006: "lost"})
+    with pytest.raises(TypeError, match="int, not str"):
+        App(close_codes={"4001": "logged out"})  # type: ignore[dict-item]
+    with pytest.raises(ValueError, match=r"has 60 codes, the limit is \d\d"):
+        App(close_codes=dict.fromkeys(range(4000, 4060), ""))
+
+
+def test_labels_hold_all_that_is_declared() -> None:
+    """The most codes an app may declare have a label each, beside the registered ones."""
+    codes = range(4000, 4000 + CODES - 1 - len({code.value for code in CloseCode}))
+    app = App(close_codes=dict.fromkeys(codes, ""))
+    segment = app.runtime.ledger.segment
+    assert len({segment.code_index(code) for code in (*codes, *CloseCode)} - {OTHER}) == CODES - 1
+    assert all(segment.status_index(status) != OTHER for status in STATUSES)

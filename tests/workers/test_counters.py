@@ -129,13 +129,29 @@ def test_counters_are_as_wide_as_a_word() -> None:
     assert (block.messages_in, block.bytes_in) == (2**63, 2**64 - 1)
 
 
-def test_a_count_that_cannot_be_does_not_disturb_the_next() -> None:
-    def act(counters: RouteCounters) -> None:
-        with pytest.raises(ValueError, match="invalid value"):
-            counters.traffic(0, -1, 0, 0)
-        counters.opened()
-
-    assert block_after(act) == Block(opened=1, open=1)
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda counters: counters.opened(),
+        lambda counters: counters.closed(0, CLIENT, 0.1),
+        lambda counters: counters.refused(0),
+        lambda counters: counters.traffic(1, 1, 1, 1),
+        lambda counters: counters.handled(0.1),
+    ],
+)
+def test_a_count_that_failed_does_not_disturb_the_next(
+    act: Callable[[RouteCounters], None],
+) -> None:
+    """It left an odd sequence, as a death does. After the next, readers need not wait again."""
+    segment = private()
+    counters = CounterTable(segment, 0).route(0)
+    counters.opened()
+    with pytest.raises(ValueError, match="invalid value"):
+        counters.traffic(0, -1, 0, 0)
+    sequence = segment.words[segment.layout.block(0, 0)]
+    assert sequence % 2 == 1
+    act(counters)
+    assert segment.words[segment.layout.block(0, 0)] == sequence + 1
 
 
 def test_what_was_never_written_is_no_block() -> None:

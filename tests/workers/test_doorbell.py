@@ -12,7 +12,7 @@ from socket import AF_UNIX, SOCK_DGRAM, socket
 
 import pytest
 import uvloop
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from workers import doorbell
@@ -286,6 +286,7 @@ def test_it_works_on_the_loop_of_the_host(tmp_path: Path) -> None:
 
 
 @given(st.lists(st.text(min_size=1, max_size=41), max_size=50), st.integers(1, 5))
+@example(["x" * 300] * 20, 5)
 def test_chunks_lose_nothing_and_fit(ids: list[str], times: int) -> None:
     ids = ids * times * 10
     lists = list(chunks(ids))

@@ -21,7 +21,7 @@ from tests.workers.memory_support import (
 from workers.counters import Block, CounterTable, read_block, totals
 from workers.layout import CLIENT, COUNTERS, CRASH, INITIATORS, ROW, ROW_WORDS, places
 from workers.reaper import Reaped, reap
-from workers.registry import SlotRows, count_rows, read_rows
+from workers.registry import SlotRows, count_rows, read_rows, row_states
 from workers.segment import Segment
 from workers.slots import Slots
 
@@ -87,7 +87,9 @@ def block_of(segment: Segment) -> Block:
 
 def assert_as_new(segment: Segment, opened: int) -> None:
     """The slot serves a next worker: all rows are free, and its counters go on from there."""
-    assert (count_rows(segment), list(read_rows(segment))) == (0, [])
+    assert (count_rows(segment), row_states(segment, SLOT)) == (0, [])
+    first, end = segment.layout.row(SLOT, 0), segment.layout.row(SLOT + 1, 0)
+    assert not any(segment.words[first + ROW_AT["state"] : end : ROW_WORDS])
     rows, counters = SlotRows(segment, SLOT, 2), CounterTable(segment, SLOT).route(ROUTE)
     for _ in range(rows.capacity):
         rows.claim(ROUTE, "next", "/")

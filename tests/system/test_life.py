@@ -1,0 +1,149 @@
+"""The life of a server as an operator and systemd meet it: signals, commands, sudden ends.
+
+The other tests of this package take `serving` and the like from here.
+"""
+
+import asyncio
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+
+from tests.server.test_cli import in_a_terminal, read_until
+from tests.support.cli import Project, environment
+from tests.support.processes import children, is_alive, wait_until
+from tests.support.raw import connect, get
+from tests.support.servers import Server, free_port, running
+from tests.system.crowd import Crowd, until
+from workers.preflight import claim_address
+
+pytestmark = pytest.mark.e2e
+
+READY = "stop    Ctrl-C"
+ADMIN = re.compile(r"admin   http://127\.0\.0\.1:(\d+)/")
+
+
+@pytest.fixture
+def base() -> Iterator[Path]:
+    """Where servers share what they share; its name is short, as the path of a socket must be."""
+    with TemporaryDirectory(prefix="sb-") as folder:
+        yield Path(folder)
+
+
+def serve_command(
+    project: Project, base: Path, port: int, *flags: str, app: str = "good", workers: int = 2
+) -> list[str]:
+    numbers = ("--port", str(port), "--workers", str(workers))
+    return project.command("serve", app, *numbers, "--runtime-dir", str(base), *flags)
+
+
+@contextmanager
+def serving(
+    project: Project,
+    base: Path,
+    *flags: str,
+    app: str = "good",
+    workers: int = 2,
+    env: dict[str, str] | None = None,
+) -> Iterator[Server]:
+    """Serve an app of the project from all its workers."""
+    port = free_port()
+    command = serve_command(project, base, port, *flags, app=app, workers=workers)
+    with running(command, port, env=environment(env), cwd=project.folder) as server:
+        server.wait_for_output(READY)
+        yield server
+
+
+def admin(server: Server, path: str) -> tuple[int, str]:
+    """Return the status and the body of a page of the admin port."""
+    found = ADMIN.search(server.output())
+    assert found is not None
+    response = get(int(found[1]), path)
+    return response.status, response.body.decode()
+
+
+async def exit_code(server: Server, timeout_s: float) -> int:
+    """Wait for the end of the server, while the crowd goes on."""
+    await until(lambda: server.process.poll() is not None, timeout_s, message="the server ends")
+    assert server.process.returncode is not None
+    return server.process.returncode
+
+
+def is_free(port: int) -> bool:
+    """Whether the port can be had; raises what `serve` would say otherwise."""
+    return claim_address("127.0.0.1", port) == ("127.0.0.1", port)
+
+
+def codes(crowd: Crowd) -> set[int]:
+    return {end.code for end in crowd.closed}
+
+
+# -- signals and sudden ends -------------------------------------------------------------------
+
+
+async def test_the_supervisor_is_killed(project: Project, base: Path) -> None:
+    """Its workers say goodbye to their clients and go, and the next start cleans up."""
+    with serving(project, base, "--drain-s", "30") as server, serving(project, base) as neighbour:
+        workers = children(server.process.pid)
+        async with Crowd(server.port) as crowd:
+            clients = await crowd.connect(300, "/echo")
+            server.process.kill()
+            await until(lambda: not any(map(is_alive, workers)), 5, message="the workers end")
+            await crowd.wait_ended(clients, 1)
+            assert (len(clients), codes(crowd)) == (300, {1001})
+        assert is_free(server.port)
+        server.process.wait()
+        left = f"switchboard-{os.geteuid()}-{server.process.pid}"
+        other = f"switchboard-{os.geteuid()}-{neighbour.process.pid}"
+        assert {path.name for path in base.iterdir()} == {left, other}
+        with serving(project, base) as again:
+            assert f"removed what a dead server had left: {left}" in again.output()
+            own = f"switchboard-{os.geteuid()}-{again.process.pid}"
+            assert {path.name for path in base.iterdir()} == {own, other}
+            connect(again.port, "/echo").drop()
+
+
+async def test_ctrl_c_drains(project: Project, base: Path) -> None:
+    """Nobody notices that a terminal signals all of its foreground group."""
+    port = free_port()
+    command = serve_command(project, base, port, "--drain-s", "3")[3:]
+    with in_a_terminal(project, *command) as (process, terminal):
+        read_until(terminal, READY)
+        async with Crowd(port) as crowd:
+            clients = await crowd.connect(100, "/echo")
+            # Read all the while: a terminal takes a few lines, and then its writers wait.
+            output = asyncio.create_task(asyncio.to_thread(read_until, terminal, None))
+            os.write(terminal, b"\x03")
+            await crowd.wait_ended(clients)
+            assert (len(clients), codes(crowd)) == (100, {1001})
+            assert "Traceback" not in await output
+        assert process.wait(10) == 0
+    assert list(base.iterdir()) == []
+
+
+async def test_make_passes_the_signal_on(project: Project, base: Path) -> None:
+    """A process group is signalled, so make and the server; make signals the server too."""
+    port = free_port()
+    command = " ".join(serve_command(project, base, port, "--drain-s", "3"))
+    project.write("Makefile", f"serve:\n\texec {command}\n")
+    make = ["make", "--silent", "serve"]
+    with running(make, port, env=environment(), cwd=project.folder, group=0) as server:
+        server.wait_for_output(READY)
+        async with Crowd(port) as crowd:
+            clients = await crowd.connect(200, "/echo")
+            os.killpg(server.process.pid, signal.SIGTERM)
+            await crowd.wait_ended(clients)
+            assert (len(clients), codes(crowd)) == (200, {1001})
+            await exit_code(server, 10)
+        await until(lambda: list(base.iterdir()) == [], message="the server ends")
+        assert "stopping at once" not in server.output()
