@@ -16,7 +16,16 @@ from server.cli import commands
 from server.settings import DEFAULT_FILE, ENV_PREFIX, ConnectionSettings, Settings
 
 FOLDER = Path(__file__).parent / "reference"
-COMMANDS = ("serve", "check", "routes")
+COMMANDS = (
+    "serve",
+    "check",
+    "routes",
+    "status",
+    "connections",
+    "disconnect",
+    "reload",
+    "drain",
+)
 NOTICE = "<!-- Written by docs/generate.py: change the code it reads, then run `make docs`. -->\n"
 
 SETTINGS_HEAD = f"""\

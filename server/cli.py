@@ -1,7 +1,7 @@
 """Owns the command line: `python -m server serve|check|routes|...`; the one place that joins an app
 and the worker processes. What it prints is for a person; errors are one line on stderr.
 
-Exit codes: 0 fine, 1 a reload was given up, 2 a setting, the app or the machine cannot be used.
+Exit codes: 0 fine, 1 a reload was given up, 2 a setting or the app cannot be used.
 """
 
 import asyncio
@@ -86,9 +86,7 @@ def _claim_admin(settings: Settings) -> tuple[str, int]:
     try:
         return claim_address(settings.admin_host, settings.admin_port)
     except PreflightError as error:
-        raise PreflightError(
-            f"the admin port: {error}".replace("--port", "--admin-port")
-        ) from None
+        raise PreflightError(f"the admin port: {error}".replace("--port", "--admin-port")) from None
 
 
 def _admin_names(host: str) -> Collection[str] | None:

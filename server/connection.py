@@ -127,6 +127,11 @@ class Connection(Recorded):
         return self._outbox.size_bytes if self._accepted_with else 0
 
     @property
+    def waiting(self) -> tuple[int, int]:
+        """Messages and payload bytes that wait for a peer that reads slowly."""
+        return self._outbox.waiting if self._accepted_with else (0, 0)
+
+    @property
     def codec(self) -> Codec:
         """The encoding of structured messages on this connection."""
         return self._codec

@@ -23,8 +23,9 @@ from server.close_codes import CloseCode
 from server.connections import Connections, DisconnectFailed, describe, has_route
 from server.exceptions import SettingsError
 from server.health import status as describe_server
+from workers.directories import DEFAULT_BASE, find_running
 from workers.layout import ServerState
-from workers.segment import DEFAULT_BASE, Segment, find_running
+from workers.segment import Segment
 from workers.slots import Slots
 
 POLL_S = 0.2

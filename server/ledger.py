@@ -19,7 +19,7 @@ from workers.counters import CounterTable, RouteCounters
 from workers.layout import CLIENT, ROW, SERVER, WORD_BYTES, Labels, Sizes
 from workers.registry import SlotRows
 from workers.segment import Segment
-from workers.slots import Slots
+from workers.slots import Slots, say_waiting
 
 if TYPE_CHECKING:
     from server.connection import Connection
@@ -67,6 +67,7 @@ class Entry:
         counters: of its route.
         received_ns: when messages were last seen to have come, in unix nanoseconds.
         messages_in, messages_out, bytes_in, bytes_out: what has been written.
+        waiting: messages and bytes in the outbox, when last seen.
     """
 
     __slots__ = (
@@ -79,6 +80,7 @@ class Entry:
         "messages_out",
         "received_ns",
         "row",
+        "waiting",
     )
 
     def __init__(self, id: str, row: int, counters: RouteCounters) -> None:
@@ -88,6 +90,7 @@ class Entry:
         self.entered_s = time.monotonic()
         self.received_ns = time.time_ns()
         self.messages_in = self.messages_out = self.bytes_in = self.bytes_out = 0
+        self.waiting = (0, 0)
 
 
 class Recorded(Handshake):
@@ -179,6 +182,7 @@ class Ledger:
         self._counters: dict[WebSocketRoute | None, RouteCounters] = {}
         self._entered: dict[str, Connection] = {}
         self._to_visit: deque[str] = deque()  # ids, so that nobody is kept alive by it
+        self._waiting = [0, 0]  # messages and bytes in all outboxes, as last seen
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
@@ -221,6 +225,8 @@ class Ledger:
         row, entry.row = entry.row, None
         del self._entered[entry.id]
         self._write_traffic([(ws, entry, row)])
+        if entry.waiting != (0, 0):
+            self._note_waiting(entry, (0, 0))
         # Without a code its end was not even begun: the peer sees a lost connection.
         code = CloseCode.ABNORMAL_CLOSURE if ws.close_code is None else ws.close_code
         initiator = CLIENT if ws.is_closed_by_peer else SERVER
@@ -288,10 +294,18 @@ class Ledger:
             to_visit.append(id)
             entry = ws.entry
             assert entry is not None
+            if (waiting := ws.waiting) != entry.waiting:
+                self._note_waiting(entry, waiting)
             if ws.messages_received != entry.messages_in or ws.messages_sent != entry.messages_out:
                 assert entry.row is not None
                 changed.append((ws, entry, entry.row))
         self._write_traffic(changed)
+
+    def _note_waiting(self, entry: Entry, waiting: tuple[int, int]) -> None:
+        self._waiting[0] += waiting[0] - entry.waiting[0]
+        self._waiting[1] += waiting[1] - entry.waiting[1]
+        entry.waiting = waiting
+        say_waiting(self.segment, self.slot, *self._waiting)
 
     def _write_traffic(self, changed: Iterable[tuple["Connection", Entry, int]]) -> None:
         """Write to rows, and once for each route what its connections add up to."""

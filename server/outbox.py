@@ -26,11 +26,15 @@ class Outbox(Protocol):
     Attributes:
         messages, size_bytes: what was handed over so far; the last event is not counted.
         filling_since: the monotonic time since when the window has been half full, or None.
+        waiting: messages and their bytes in the queue now.
     """
 
     messages: int
     size_bytes: int
     filling_since: float | None
+
+    @property
+    def waiting(self) -> tuple[int, int]: ...
 
     def offer(self, event: Event, size_bytes: int) -> bool:
         """Send without waiting; False if that cannot be done: `put` waits, or says why."""
@@ -103,6 +107,11 @@ class PipelinedOutbox:
         self.pending_bytes = 0
         self.messages = 0
         self.size_bytes = 0
+
+    @property
+    def waiting(self) -> tuple[int, int]:
+        """What the queue holds."""
+        return len(self._queue or ()), self.pending_bytes
 
     def offer(self, event: Event, size_bytes: int) -> bool:
         """Send without waiting; False if the queue is full or the peer is gone."""
@@ -267,6 +276,11 @@ class QueuedOutbox:
         self.filling_since: float | None = None
         self.messages = 0
         self.size_bytes = 0
+
+    @property
+    def waiting(self) -> tuple[int, int]:
+        """What the queue holds."""
+        return len(self._queue), self.pending_bytes
 
     def offer(self, event: Event, size_bytes: int) -> bool:
         """Never: a coroutine runs only when it is awaited."""

@@ -56,9 +56,7 @@ def load(options: dict[str, Any], place: Place) -> Served:
         raise SystemExit(str(error)) from None
     if isinstance(app, App):
         app.configure(settings.connection.limits())
-        app.adopt(
-            place.segment, place.slot, generation=place.generation, worker_index=place.index
-        )
+        app.adopt(place.segment, place.slot, generation=place.generation, worker_index=place.index)
     return Served(app)
 
 

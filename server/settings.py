@@ -18,7 +18,7 @@ from cyclopts.validators import Number
 
 from server.exceptions import SettingsError
 from server.transport import TransportLimits
-from workers.segment import DEFAULT_BASE
+from workers.directories import DEFAULT_BASE
 
 ENV_PREFIX = "SWITCHBOARD_"
 DEFAULT_FILE = "switchboard.toml"

@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from workers.backoff import Backoff
+from workers.directories import socket_path
 from workers.listener import ListenerOptions, listen
 from workers.process import Failed, Task, WorkerProcess
 from workers.reaper import reap
-from workers.segment import Segment, socket_path
+from workers.segment import Segment
 from workers.slots import Slots
 
 # A listening socket without a worker for longer is closed: peers then reach another worker.
@@ -53,6 +54,7 @@ class _Berth:
     backoff: Backoff = field(default_factory=Backoff)
     last_failure: str = ""
     tried: bool = False
+
 
 class Crew:
     """All workers of the server.

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from workers.segment import socket_path
+from workers.directories import socket_path
 
 MAX_BYTES = 32 * 1024
 

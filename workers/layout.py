@@ -127,7 +127,8 @@ SAID = (
     Field("lag_ns", 1, "ns", _WORKER, "how late its loop was then"),
     Field("lag_max_ns", 1, "ns", _WORKER, "the most that it has been late"),
     Field("rows_high", 1, "rows", _HEIR, "from here on none was used since the last reaping"),
-    Field("spare", 1, "", _WORKER, "0"),
+    Field("outbox_messages", 1, "messages", _WORKER, "that wait for slow peers"),
+    Field("outbox_bytes", 1, "bytes", _WORKER, "that wait for slow peers"),
 )
 
 COUNTERS = (

@@ -12,16 +12,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from workers.directories import (
-    DEFAULT_BASE,
-    FILE_NAME,
-    directory_for,
-    find_running,
-    pid_namespace,
-    remove_stale,
-    socket_path,
-    start_time,
-)
+from workers.directories import FILE_NAME, pid_namespace, socket_path, start_time
 from workers.layout import (
     CODES,
     HEADER,
@@ -37,18 +28,6 @@ from workers.layout import (
     cut,
     places,
 )
-
-__all__ = [
-    "DEFAULT_BASE",
-    "OTHER_NAME",
-    "Segment",
-    "SegmentError",
-    "directory_for",
-    "find_running",
-    "remove_stale",
-    "socket_path",
-    "start_time",
-]
 
 OTHER_NAME = "other"
 

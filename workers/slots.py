@@ -35,6 +35,7 @@ class SlotInfo:
         heartbeat_ns: by the monotonic clock; 0 before the first.
         started_ns: when the slot was assigned, in unix nanoseconds.
         lag_ns, lag_max_ns: how late the worker's loop was, now and at most.
+        outbox_messages, outbox_bytes: what waits for peers that read slowly.
         connections: how many are open.
     """
 
@@ -47,6 +48,8 @@ class SlotInfo:
     started_ns: int
     lag_ns: int
     lag_max_ns: int
+    outbox_messages: int
+    outbox_bytes: int
     connections: int
 
 
@@ -100,9 +103,9 @@ class Slots:
         said = _SAID_STRUCT.unpack(
             take(self._words, at + ASSIGNED_WORDS, SLOT_WORDS - ASSIGNED_WORDS)
         )
-        _, said_by, state, heartbeat_ns, lag_ns, lag_max_ns, *_ = said
-        if said_by != generation:  # that was the slot's last worker
-            state, heartbeat_ns, lag_ns, lag_max_ns = SlotState.STARTING, 0, 0, 0
+        if said[_SAID["generation"]] != generation:  # that was the slot's last worker
+            said = (0, generation, SlotState.STARTING, *[0] * (len(SAID) - 3))
+        _, _, state, heartbeat_ns, lag_ns, lag_max_ns, _, outbox_messages, outbox_bytes = said
         return SlotInfo(
             number=number,
             index=index,
@@ -113,6 +116,8 @@ class Slots:
             started_ns=started_ns,
             lag_ns=lag_ns,
             lag_max_ns=lag_max_ns,
+            outbox_messages=outbox_messages,
+            outbox_bytes=outbox_bytes,
             connections=sum(open_words(self._segment, number)),
         )
 
@@ -149,7 +154,7 @@ class OwnSlot:
         with changing(self._words, 0):
             self._words[_SAID["generation"]] = generation
             self._words[_SAID["state"]] = SlotState.STARTING
-            for name in ("heartbeat_ns", "lag_ns", "lag_max_ns"):
+            for name in ("heartbeat_ns", "lag_ns", "lag_max_ns", "outbox_messages", "outbox_bytes"):
                 self._words[_SAID[name]] = 0
 
     def set_state(self, state: SlotState) -> None:
@@ -163,3 +168,10 @@ class OwnSlot:
             words[_SAID["heartbeat_ns"]] = now_ns
             words[_SAID["lag_ns"]] = lag_ns
             words[_SAID["lag_max_ns"]] = max(lag_ns, words[_SAID["lag_max_ns"]])
+
+
+def say_waiting(segment: Segment, slot: int, messages: int, size_bytes: int) -> None:
+    """Say what waits for slow peers; for the slot's worker only."""
+    at = segment.layout.said(slot)
+    segment.words[at + _SAID["outbox_messages"]] = messages
+    segment.words[at + _SAID["outbox_bytes"]] = size_bytes

@@ -15,12 +15,13 @@ from pathlib import Path
 from setproctitle import setproctitle
 
 from workers.crew import Crew, CrewConfig
+from workers.directories import directory_for, remove_stale
 from workers.granian import ASGIApp, Host
 from workers.layout import Labels, ServerState, Sizes
 from workers.listener import listen, reserve
 from workers.notify import notify, reloading
 from workers.process import Task
-from workers.segment import Segment, directory_for, remove_stale
+from workers.segment import Segment
 
 # `make` and a terminal both pass one Ctrl-C on, so the same stop may arrive twice at once.
 SAME_SIGNAL_S = 0.3

@@ -168,6 +168,19 @@ _WORKERS = (
         "Time since the last heartbeat of the worker.",
         "seconds",
     ),
+    Metric(
+        "ws_outbox_messages",
+        "gauge",
+        ("worker",),
+        "Messages that wait in outboxes for clients that read slowly.",
+    ),
+    Metric(
+        "ws_outbox_bytes",
+        "gauge",
+        ("worker",),
+        "Their payload bytes.",
+        "bytes",
+    ),
     Metric("ws_registry_rows_used", "gauge", ("worker",), "Rows of the registry in use."),
     Metric(
         "ws_registry_rows_capacity",
@@ -201,6 +214,8 @@ _SERVER = (
     Metric("ws_workers_ready", "gauge", (), "Workers that take connections."),
     Metric("ws_workers_wanted", "gauge", (), "Workers that the settings ask for."),
     Metric("ws_server_draining", "gauge", (), "1 while the server closes its connections to stop."),
+    Metric("ws_reloads_total", "counter", (), "Reloads that have replaced every worker."),
+    Metric("ws_reloads_failed_total", "counter", (), "Reloads that were given up."),
     Metric("ws_server_degraded", "gauge", (), "1 while it serves with fewer workers than wanted."),
     Metric("ws_start_time_seconds", "gauge", (), "When the server started, Unix time.", "seconds"),
     Metric("ws_build_info", "gauge", ("version", "python", "granian"), "Always 1."),

@@ -55,6 +55,8 @@ _WORKER_VALUES = (
     "ws_worker_event_loop_lag_seconds",
     "ws_worker_event_loop_lag_max_seconds",
     "ws_worker_heartbeat_age_seconds",
+    "ws_outbox_messages",
+    "ws_outbox_bytes",
     "ws_registry_rows_used",
     "ws_registry_rows_capacity",
     "ws_worker_resident_memory_bytes",
@@ -253,6 +255,8 @@ def _values(segment: Segment, slots: list[SlotInfo]) -> Iterator[tuple[str, floa
             - min(slot.heartbeat_ns for slot in beating),
         }
         yield from ((name, time_ns / _NS_PER_S) for name, time_ns in times_ns.items())
+        yield "ws_outbox_messages", sum(slot.outbox_messages for slot in beating)
+        yield "ws_outbox_bytes", sum(slot.outbox_bytes for slot in beating)
     if uses := [use for slot in living if slot.pid and (use := process_use(slot.pid))]:
         yield "ws_worker_resident_memory_bytes", sum(use.resident_bytes for use in uses)
         # Not the sum, which would count the new process again when the old one has gone.
@@ -270,6 +274,8 @@ def _server_families(segment: Segment) -> Iterator[Metric]:
         "ws_workers_ready": judged["ready"],
         "ws_workers_wanted": judged["wanted"],
         "ws_server_draining": int(segment.server_state is ServerState.DRAINING),
+        "ws_reloads_total": segment.reloads_done,
+        "ws_reloads_failed_total": segment.reloads_failed,
         "ws_server_degraded": int(judged["status"] in ("degraded", "unready")),
         "ws_start_time_seconds": segment.created_ns / _NS_PER_S,
     }

@@ -23,9 +23,10 @@ from server.control import CONNECTION_COLUMNS, ControlError, Supervisor, span
 from tests.server.test_connections import SIZES, Worker, base, employ, segment, workers
 from tests.support.processes import is_alive, wait_until
 from tests.workers.memory_support import process, put_word, shared
+from workers.directories import directory_for, find_running, start_time
 from workers.doorbell import Disconnect, Doorbell, Message
 from workers.layout import ServerState
-from workers.segment import Segment, directory_for, find_running, start_time
+from workers.segment import Segment
 from workers.slots import Slots
 
 __all__ = ["base", "segment", "workers"]  # fixtures
@@ -286,22 +287,18 @@ def generations(base: Path) -> list[int]:
         return [slot.generation for slot in Slots(segment).in_use()]
 
 
-def test_reload_ends_when_every_worker_was_replaced(base: Path, capsys: Output) -> None:
-    with stand_in(base, "reload"):
+@pytest.mark.parametrize("behaviour", ["reload", "busy"])
+def test_reload_ends_when_every_worker_was_replaced(
+    base: Path, capsys: Output, behaviour: str
+) -> None:
+    """Also if another reload was under way, because of which the server ignored this one."""
+    with stand_in(base, behaviour):
         assert run(base, "reload") == 0
         assert min(generations(base)) >= NEW
     *progress, last = capsys.readouterr().out.splitlines()
     assert progress
     assert all(line.endswith(" left") for line in progress)
     assert last == "reloaded"
-
-
-def test_reload_asks_again_if_another_one_was_under_way(base: Path, capsys: Output) -> None:
-    """The server ignores what comes meanwhile."""
-    with stand_in(base, "busy"):
-        assert run(base, "reload") == 0
-        assert min(generations(base)) >= NEW
-    assert capsys.readouterr().out.splitlines()[-1] == "reloaded"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from tests.server.ledger_books import (
     visit,
 )
 from tests.support.embedded import embedded
+from workers.counters import HANDLING_BUCKETS_S
 from workers.layout import CLIENT, CODES, ServerState, Sizes, SlotState
 from workers.registry import Row
 from workers.segment import Segment
@@ -59,12 +61,13 @@ async def test_the_sweep_brings_traffic_to_row_and_counters_within_a_second(app:
             await ws.send_text(text + text)
 
     async with WebSocketTestClient(app, "/") as client:
+        before_ns = time.time_ns()
         for _ in range(33):
             await client.send_text("äx")
             await client.receive_text()
         row = await row_when(app, lambda row: row.messages_in == 33, timeout_s=1.0)
         assert (row.messages_out, row.bytes_in, row.bytes_out) == (33, 99, 198)
-        assert row.connected_ns < row.received_ns
+        assert before_ns < row.received_ns < before_ns + 2 * 10**9
         await client.send_text("last")
         await client.receive_text()
 
@@ -72,6 +75,26 @@ async def test_the_sweep_brings_traffic_to_row_and_counters_within_a_second(app:
     assert (block.messages_in, block.messages_out) == (34, 34)
     assert (block.bytes_in, block.bytes_out) == (103, 206)
     assert sum(block.handling) == 3  # the 1st, 17th and 33rd message
+
+
+@pytest.mark.parametrize("value_type", ["text", "event", "json"])
+async def test_one_message_in_sixteen_is_timed(app: App, value_type: str) -> None:
+    @app.websocket_route("/", value_type=value_type)
+    async def view(ws: WebSocket) -> None:
+        for _ in range(32):
+            await ws.receive()
+        await asyncio.sleep(0.06)  # the 32nd, which is not timed
+        await ws.receive()
+        await asyncio.sleep(0.06)  # the 33rd, which is
+        await ws.receive()
+
+    async with WebSocketTestClient(app, "/") as client:
+        for _ in range(34):
+            await client.send_text("1")
+        await until(lambda: counters(app).opened and not counters(app).open)
+    block = counters(app)
+    assert sum(block.handling) == 3
+    assert sum(block.handling[: bisect_left(HANDLING_BUCKETS_S, 0.05)]) == 2
 
 
 async def test_a_row_says_whose_connection_it_is(app: App) -> None:

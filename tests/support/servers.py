@@ -96,11 +96,12 @@ def running(
     """Start a server, wait until its port takes connections, and end it."""
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "output"
+        ours = {"SWITCHBOARD_ADMIN_PORT": "0", "PYTHONUNBUFFERED": "1"}
         with log.open("wb") as output:
             process = subprocess.Popen(
                 command,
                 cwd=cwd,
-                env={**os.environ, "SWITCHBOARD_ADMIN_PORT": "0", "PYTHONUNBUFFERED": "1", **(env or {})},
+                env={**os.environ, **ours, **(env or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -6,7 +6,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 
 import pytest
 
@@ -18,9 +18,10 @@ from tests.support.processes import wait_until
 from tests.support.raw import TIMEOUT_S, Op, connect, frame, handshake_request
 from tests.support.servers import Server, free_port, running
 from workers.counters import totals
+from workers.directories import DEFAULT_BASE
 from workers.layout import CLIENT, INITIATORS
 from workers.registry import read_rows
-from workers.segment import DEFAULT_BASE, Segment
+from workers.segment import Segment
 
 pytestmark = pytest.mark.e2e
 
@@ -95,8 +96,9 @@ def cord() -> Iterator[Cable]:
         yield cord
 
 
-@contextmanager
-def serving(project: Project) -> Iterator[tuple[Server, Segment]]:
+@pytest.fixture
+def served(cord: Cable, project: Project) -> Iterator[tuple[Server, Segment]]:
+    """A server in that network, and what it shares with its worker."""
     project.write("app.py", APP)
     port = free_port()
     flags = ("--host", "0.0.0.0", "--workers", "1")  # noqa: S104 - of a network with one other host
@@ -106,12 +108,6 @@ def serving(project: Project) -> Iterator[tuple[Server, Segment]]:
         server.wait_for_output(READY)
         with running_server(DEFAULT_BASE, server.process.pid) as segment:
             yield server, segment
-
-
-@pytest.fixture
-def served(cord: Cable, project: Project) -> Iterator[tuple[Server, Segment]]:
-    with serving(project) as served:
-        yield served
 
 
 def routes(segment: Segment) -> set[str]:
@@ -170,7 +166,6 @@ def test_peers_that_vanish_are_let_go_of_in_time(
 
         wait_until(are_gone, DEAD_PEER_TIMEOUT_S + LATE_S, message="the rows vanish")
 
-        print("GONE", gone_after_s, [ends(segment, r) for r in gone_after_s])
         # Sooner than that, something else has ended them.
         assert min(gone_after_s.values()) > DEAD_PEER_TIMEOUT_S / 2, gone_after_s
         for route in gone_after_s:

@@ -7,21 +7,18 @@ import asyncio
 import json
 import os
 import re
-import shutil
 import signal
 import socket
-import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import pytest
 
 from tests.server.test_cli import in_a_terminal, read_until
 from tests.support.cli import Project, environment
-from tests.support.processes import children, is_alive, wait_until
+from tests.support.processes import children, is_alive
 from tests.support.raw import connect, get
 from tests.support.servers import Server, free_port, running
 from tests.system.crowd import Crowd, until
@@ -132,12 +129,12 @@ async def test_ctrl_c_drains(project: Project, base: Path) -> None:
 
 
 async def test_make_passes_the_signal_on(project: Project, base: Path) -> None:
-    """A process group is signalled, so make and the server; make signals the server too."""
+    """Its whole group is signalled, and it signals the server too: that is still one signal."""
     port = free_port()
     command = " ".join(serve_command(project, base, port, "--drain-s", "3"))
     project.write("Makefile", f"serve:\n\texec {command}\n")
-    make = ["make", "--silent", "serve"]
-    with running(make, port, env=environment(), cwd=project.folder, group=0) as server:
+    make = ("setsid", "make", "--silent", "serve")
+    with running(make, port, env=environment(), cwd=project.folder) as server:
         server.wait_for_output(READY)
         async with Crowd(port) as crowd:
             clients = await crowd.connect(200, "/echo")
@@ -145,5 +142,104 @@ async def test_make_passes_the_signal_on(project: Project, base: Path) -> None:
             await crowd.wait_ended(clients)
             assert (len(clients), codes(crowd)) == (200, {1001})
             await exit_code(server, 10)
-        await until(lambda: list(base.iterdir()) == [], message="the server ends")
+        assert list(base.iterdir()) == []
         assert "stopping at once" not in server.output()
+
+
+async def test_each_process_gets_the_signal(project: Project, base: Path) -> None:
+    """As from systemd, whose `KillMode=control-group` is the default."""
+    with serving(project, base, "--drain-s", "3") as server:
+        async with Crowd(server.port) as crowd:
+            clients = await crowd.connect(200, "/echo")
+            for pid in (*children(server.process.pid), server.process.pid):
+                os.kill(pid, signal.SIGTERM)
+            await crowd.wait_ended(clients)
+            assert (len(clients), codes(crowd)) == (200, {1001})
+            assert await exit_code(server, 10) == 0
+
+
+# -- commands ----------------------------------------------------------------------------------
+
+
+def test_status_tells_of_the_server_and_its_workers(project: Project, base: Path) -> None:
+    with serving(project, base) as server, ExitStack() as clients:
+        for _ in range(3):
+            clients.enter_context(connect(server.port, "/echo"))
+        done = project.run("status", "--runtime-dir", str(base))
+        assert (done.returncode, done.stderr) == (0, "")
+        line, _, *rows = done.stdout.splitlines()
+        start = f"good at 127.0.0.1:{server.port}, pid {server.process.pid}: ready"
+        assert line.startswith(f"{start}, 2 of 2 workers ready, 3 connections, up ")
+        pids = children(server.process.pid)
+        assert [row.split()[0] for row in rows] == ["0", "1"]
+        assert {int(row.split()[3]) for row in rows} == {*pids}
+
+        told = json.loads(project.run("status", "--json", "--runtime-dir", str(base)).stdout)
+        assert (told["status"], told["ready"], told["connections"]) == ("ready", 2, 3)
+        assert {worker["pid"] for worker in told["workers"]} == {*pids}
+        assert [worker["state"] for worker in told["workers"]] == ["ready", "ready"]
+        assert json.loads(admin(server, "/status")[1])["workers"][0]["pid"] in pids
+
+
+async def test_the_drain_command_waits_for_the_end(project: Project, base: Path) -> None:
+    with serving(project, base, "--drain-s", "3") as server:
+        async with Crowd(server.port) as crowd:
+            clients = await crowd.connect(200, "/echo")
+            done = await asyncio.to_thread(project.run, "drain", "--runtime-dir", str(base))
+            assert (done.returncode, done.stderr) == (0, "")
+            assert done.stdout.splitlines()[-1] == "the server has ended"
+            assert re.search(r"^\d+ connections left$", done.stdout, re.MULTILINE)
+            assert server.process.wait(1) == 0
+            await crowd.wait_ended(clients, 1)
+            assert (len(clients), codes(crowd)) == (200, {1001})
+        assert "no server of this user runs" in project.error("status", "--runtime-dir", str(base))
+
+
+def test_of_two_servers_one_is_named(project: Project, base: Path) -> None:
+    """The other one goes on."""
+    with serving(project, base, workers=1) as first, serving(project, base, workers=1) as second:
+        where = ("--runtime-dir", str(base))
+        for command in ("status", "connections", "drain", "reload"):
+            problem = project.error(command, *where)
+            assert problem.startswith("several servers run: choose one with --pid: ")
+            for server in (first, second):
+                assert f"{server.process.pid} (good, port {server.port})" in problem
+        done = project.run("drain", *where, "--pid", str(first.process.pid))
+        assert (done.returncode, done.stderr) == (0, "")
+        assert first.process.wait(1) == 0
+        with connect(second.port, "/echo") as client:
+            client.send_text("still there")
+            assert client.read_text() == "still there"
+        status = project.run("status", *where)
+        assert f"pid {second.process.pid}: ready" in status.stdout
+
+
+# -- systemd -----------------------------------------------------------------------------------
+
+
+def test_systemd_is_told(project: Project, base: Path) -> None:
+    """Each turn once, in order, and by the supervisor alone."""
+    path = project.folder / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(path))
+        manager.settimeout(10)
+        heard: list[str] = []
+
+        def hear(wanted: str) -> None:
+            while wanted not in heard:
+                lines = manager.recv(4096).decode().splitlines()
+                heard.extend(line for line in lines if not line.startswith("STATUS="))
+
+        with serving(project, base, workers=1, env={"NOTIFY_SOCKET": str(path)}) as server:
+            hear("READY=1")
+            assert heard == ["READY=1"]
+            heard.clear()
+            server.process.send_signal(signal.SIGHUP)
+            hear("READY=1")
+            reloading, moment, _ = heard
+            assert reloading == "RELOADING=1"
+            assert re.fullmatch(r"MONOTONIC_USEC=\d+", moment)
+            heard.clear()
+            assert server.stop() == 0
+            hear("STOPPING=1")
+            assert heard == ["STOPPING=1"]

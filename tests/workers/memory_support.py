@@ -14,8 +14,9 @@ from tests.support.cli import environment
 from tests.support.servers import ROOT
 from workers import layout
 from workers.counters import Block, totals
+from workers.directories import directory_for
 from workers.layout import HEADER, WORD_BYTES, Sizes, places
-from workers.segment import Segment, directory_for
+from workers.segment import Segment
 
 T = TypeVar("T")
 

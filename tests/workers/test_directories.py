@@ -11,14 +11,8 @@ import pytest
 
 from tests.support.processes import is_alive, wait_until
 from tests.workers.memory_support import process, put_word, shared
-from workers.segment import (
-    DEFAULT_BASE,
-    Segment,
-    directory_for,
-    find_running,
-    remove_stale,
-    start_time,
-)
+from workers.directories import DEFAULT_BASE, directory_for, find_running, remove_stale, start_time
+from workers.segment import Segment
 
 SERVES = """\
 import sys

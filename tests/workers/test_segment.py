@@ -20,9 +20,10 @@ from tests.workers.memory_support import (
     put_word,
     shared,
 )
+from workers.directories import directory_for
 from workers.layout import WORD_BYTES, Layout, ServerState, Sizes
 from workers.registry import SlotRows
-from workers.segment import Segment, SegmentError, directory_for
+from workers.segment import Segment, SegmentError
 
 MIB = 2**20
 

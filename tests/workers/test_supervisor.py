@@ -195,9 +195,7 @@ async def exit(ws):
     [(ONLY_IN_WORKERS, "RuntimeError: only here"), (NO_DATABASE, "no database")],
     ids=["import", "startup"],
 )
-def test_an_app_that_cannot_start_is_tried_again(
-    project: Project, code: str, reason: str
-) -> None:
+def test_an_app_that_cannot_start_is_tried_again(project: Project, code: str, reason: str) -> None:
     """The server stays, says why once, waits longer each time, and serves when it can."""
     project.write("fails.py", APP + code)
     port = free_port()
@@ -230,7 +228,9 @@ def test_an_app_that_exits_at_its_first_connection(project: Project) -> None:
 
 def knock(server: Server) -> bool:
     """Try a connection to the view that exits; whatever comes of it."""
-    with suppress(OSError, WebSocketException):
-        with ws_connect(f"{server.url}/exit", open_timeout=1):
-            pass
+    with (
+        suppress(OSError, WebSocketException),
+        ws_connect(f"{server.url}/exit", open_timeout=1),
+    ):
+        pass
     return True
