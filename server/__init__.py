@@ -3,6 +3,11 @@
 These are the public names; everything else may change. See docs/ for guides and reference.
 """
 
+# ruff: noqa: E402 - the order of these two lines is their point
+from server.shadowing import require_our_workers
+
+require_our_workers()
+
 from server.app import App, BoltAPI
 from server.close_codes import (
     WEBSOCKET_CLOSE_CODES,

@@ -3,16 +3,13 @@
 import sys
 from pathlib import Path
 
-from server.exceptions import SettingsError
-from server.loader import check_not_shadowed
+from server.shadowing import shadow_in
 
 
 def main() -> int:
     """Run the command line, unless a module of the user's would be imported in place of ours."""
-    try:
-        check_not_shadowed(Path.cwd())
-    except SettingsError as error:
-        sys.stderr.write(f"switchboard: error: {error}\n")
+    if (problem := shadow_in(Path.cwd())) is not None:
+        sys.stderr.write(f"switchboard: error: {problem}\n")
         return 2
     from server import cli
 

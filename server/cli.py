@@ -8,7 +8,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -17,7 +17,7 @@ from cyclopts import App as CommandLine
 from cyclopts import CycloptsError, Parameter
 
 from server import control
-from server.admin import LOOPBACK_HOSTS, admin_app
+from server.admin import admin_app, hosts_for
 from server.exceptions import SettingsError
 from server.inspection import inspect_app, routes_now, websocket_templates
 from server.ledger import labels
@@ -75,7 +75,7 @@ def serve(app: AppReference = DEFAULT_APP, /, *, settings: Flat = Settings()) ->
         base=Path(settings.runtime_dir),
         admin_host=admin_host,
         admin_port=admin_port,
-        admin=partial(admin_app, allowed_hosts=_admin_names(admin_host)),
+        admin=partial(admin_app, allowed_hosts=hosts_for(admin_host)),
         look_again=lambda: labels(routes_now(app), look.close_codes),
         on_ready=announce,
     )
@@ -87,11 +87,6 @@ def _claim_admin(settings: Settings) -> tuple[str, int]:
         return claim_address(settings.admin_host, settings.admin_port)
     except PreflightError as error:
         raise PreflightError(f"the admin port: {error}".replace("--port", "--admin-port")) from None
-
-
-def _admin_names(host: str) -> Collection[str] | None:
-    """Return the names the admin port answers to: any, once it is open to a network."""
-    return LOOPBACK_HOSTS if host in LOOPBACK_HOSTS else None
 
 
 def _task(app: str, settings: Settings, segment: str) -> Task:
@@ -161,6 +156,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(f"{explain(error)} (see --help)")
     except (SettingsError, PreflightError, SegmentError) as error:
         return _fail(str(error))
+    except BrokenPipeError:  # the reader of our output, `head` say, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         return 130  # as a shell reports a program that Ctrl-C ended
     return int(result or 0)

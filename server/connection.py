@@ -292,6 +292,10 @@ class Connection(Recorded):
                 self._app.stats["close_not_taken"] += 1
             self._unsent_close = None
 
+    def give_up(self) -> None:
+        """Wait no longer for a peer that does not take its close frame."""
+        self._unsent_close = None
+
     async def settled(self) -> None:
         """End of the view: wait for a close in another task, let go of what was not sent.
 

@@ -86,6 +86,11 @@ class Closer:
     def _forget(self, ws: "Connection", _: object) -> None:
         del self._tasks[ws]
 
+    def cancel(self) -> None:
+        """Give up what is under way."""
+        for task in self._tasks.values():
+            task.cancel()
+
     async def finish(self) -> None:
         """Wait until nothing is under way."""
         while self._tasks:
@@ -152,7 +157,13 @@ async def _cancel_rest(runtime: "AppRuntime", closer: Closer, timeout_s: float) 
     for task in tasks:
         task.cancel()
     if tasks:
-        await asyncio.wait(tasks, timeout=timeout_s)
+        await asyncio.wait(tasks, timeout=timeout_s / 2)
+    # What is left waits for peers that do not read.
+    for ws in runtime.running:
+        ws.give_up()
+    closer.cancel()
+    if tasks:
+        await asyncio.wait(tasks, timeout=timeout_s / 2)
     for ws in runtime.running:
         # The process is about to end, and its view with it.
         runtime.ledger.leave(ws)

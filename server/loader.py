@@ -13,8 +13,7 @@ from typing import Any
 
 from server.app import App
 from server.exceptions import SettingsError
-
-OUR_PACKAGES = ("server", "workers")
+from server.shadowing import shadow_in
 
 
 def load_app(reference: str) -> Callable[..., Any]:
@@ -33,29 +32,12 @@ def load_app(reference: str) -> Callable[..., Any]:
         raise SettingsError(f"app {reference!r} does not have the form pkg.mod:app{hint}")
     if sys.path[:1] != [str(Path.cwd())]:
         sys.path.insert(0, str(Path.cwd()))
-    check_not_shadowed(Path.cwd())
+    if (problem := shadow_in(Path.cwd())) is not None:
+        raise SettingsError(problem)
     app = _attribute(_import(module_name), module_name, attribute)
     if not isinstance(app, App):
         _check_asgi(reference, app)
     return app  # type: ignore[no-any-return]
-
-
-def check_not_shadowed(directory: Path) -> None:
-    """Refuse a directory whose own module would be imported in place of one of ours.
-
-    Raises:
-        SettingsError: names the file and says to rename it.
-    """
-    ours = Path(__file__).resolve().parent.parent
-    if directory.resolve() == ours:
-        return
-    for package in OUR_PACKAGES:
-        for candidate in (directory / f"{package}.py", directory / package / "__init__.py"):
-            if candidate.is_file():
-                raise SettingsError(
-                    f"{candidate.relative_to(directory)} in this directory has the name of"
-                    f" Switchboard's package {package!r}, so one would hide the other: rename it"
-                )
 
 
 def _import(name: str) -> Any:

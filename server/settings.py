@@ -5,14 +5,14 @@ default. Workers are handed the frozen value; nothing reads the environment late
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import App as CommandLine
-from cyclopts import CoercionError, CycloptsError, Parameter, Token
+from cyclopts import ArgumentCollection, CoercionError, CycloptsError, Parameter, Token
 from cyclopts.config import Env, Toml
 from cyclopts.validators import Number
 
@@ -140,10 +140,20 @@ def add_sources(command_line: CommandLine, config_file: Path | None) -> None:
     if config_file is not None and not config_file.is_file():
         raise SettingsError(f"--config {config_file}: no such file")
     path = config_file or Path(DEFAULT_FILE)
-    command_line.config = (
-        Env(ENV_PREFIX, command=False),
-        _File(path, use_commands_as_keys=False),
-    )
+    environment = Env(ENV_PREFIX, command=False)
+    file = _File(path, use_commands_as_keys=False, allow_unknown=True)  # `_check_keys` has looked
+    command_line.config = (_of_settings(environment), _of_settings(file))
+
+
+def _of_settings(source: Callable[..., None]) -> Callable[..., None]:
+    """Let a source speak of settings alone: no variable decides whom `disconnect` closes."""
+    names = {"--" + field.name.replace("_", "-") for field in fields(Settings)}
+
+    def apply(command_line: CommandLine, path: tuple[str, ...], arguments: Any) -> None:
+        chosen = [one for one in arguments if one.name.partition(".")[0] in names]
+        source(command_line, path, ArgumentCollection(chosen))  # type: ignore[no-untyped-call]
+
+    return apply
 
 
 def split_config_flag(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:

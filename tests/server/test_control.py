@@ -75,10 +75,9 @@ def test_without_a_server_each_says_how_to_get_one(
 
 def test_of_several_servers_one_is_chosen(base: Path, serving: Segment, capsys: Output) -> None:
     with stand_in(base, "drain") as other:
-        mine = serving.supervisor_pid
         problem = error(capsys, base, "status")
         assert problem.startswith("several servers run: choose one with --pid: ")
-        assert f"{mine} (chat:app, port 8000)" in problem
+        assert f"{serving.supervisor_pid} (chat:app, port 8000)" in problem
         assert f"{other.pid} (chat:app, port 8000)" in problem
         assert run(base, "status", "--pid", str(other.pid)) == 0
         assert f"pid {other.pid}: ready" in capsys.readouterr().out
@@ -97,7 +96,7 @@ def test_connections_are_a_table_and_a_total(
     second = workers[1].connect("/feed", "", "/feed/7")
     assert run(base, "connections") == 0
     head, *lines, total = capsys.readouterr().out.splitlines()
-    assert head.split() == list(CONNECTION_COLUMNS)
+    assert tuple(head.split()) == CONNECTION_COLUMNS
     assert lines[0].split()[:6] == [first, "/chat", "/chat", "192.0.2.1:5000", "ada", "0"]
     assert re.fullmatch(r"\ds +1m0\ds +7 +8", lines[0][head.index("age") :])
     assert lines[1].split()[:5] == [second, "/feed", "/feed/7", "192.0.2.1:5000", "1"]
@@ -145,8 +144,7 @@ def test_what_is_not_there_is_named(
 ) -> None:
     problem = error(capsys, base, "connections", "--route", "/caht")
     assert problem == "there is no route '/caht': there are other, /chat, /feed"
-    problem = error(capsys, base, "disconnect", "--worker", "3")
-    assert problem == "there is no worker 3: use 0 to 2"
+    assert error(capsys, base, "disconnect", "--worker", "3").startswith("there is no worker 3: ")
 
 
 def test_the_status_is_a_line_and_a_table(
@@ -296,8 +294,7 @@ def test_reload_ends_when_every_worker_was_replaced(
         assert run(base, "reload") == 0
         assert min(generations(base)) >= NEW
     *progress, last = capsys.readouterr().out.splitlines()
-    assert progress
-    assert all(line.endswith(" left") for line in progress)
+    assert {line.split()[-1] for line in progress} == {"left"}
     assert last == "reloaded"
 
 
@@ -320,9 +317,9 @@ def test_a_reload_that_fails_says_so(
 def test_only_a_serving_server_is_reloaded(base: Path, capsys: Output) -> None:
     """One that starts would die of the signal."""
     with stand_in(base, "already") as server:
-        problem = error(capsys, base, "reload")
+        problem = "the server is draining: only one that serves can be reloaded"
+        assert error(capsys, base, "reload") == problem
         assert server.poll() is None
-    assert problem == "the server is draining: only one that serves can be reloaded"
 
 
 def test_a_process_that_has_the_supervisors_number_is_not_signalled(

@@ -51,7 +51,7 @@ def in_force(project: Project, *flags: str, env: dict[str, str] | None = None) -
 
 def test_the_defaults(project: Project) -> None:
     settings = in_force(project)
-    assert settings == tomllib.loads(as_toml(Settings(port=0)))
+    assert settings == tomllib.loads(as_toml(Settings(port=0, admin_port=0)))
     assert TransportLimits(**settings["connection"]) == TransportLimits()
 
 

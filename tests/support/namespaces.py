@@ -26,7 +26,7 @@ class NotPermitted(Exception):
 
 
 class Namespace:
-    """A network with nothing but its loopback.
+    """A network with nothing but its loopback, which is down.
 
     Raises:
         NotPermitted: it cannot be made.
@@ -40,7 +40,6 @@ class Namespace:
                 self.descriptor = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
             finally:
                 _move(here)
-        self.ip("link", "set", "lo", "up")
 
     @contextmanager
     def entered(self) -> Iterator[None]:
@@ -128,4 +127,5 @@ def cable() -> Iterator[Cable]:
         ):
             network.ip("address", "add", f"{address}/30", "dev", end)
             network.ip("link", "set", end, "up")
+            network.ip("link", "set", "lo", "up")
         yield made
