@@ -26,8 +26,16 @@ from server.serving import options
 from server.settings import Settings, add_sources, as_toml, explain, split_config_flag
 from workers.crew import CrewConfig
 from workers.granian import leave
+from workers.layout import Layout, Sizes
 from workers.listener import ListenerOptions
-from workers.preflight import PreflightError, claim_address, file_limit_warning, local_address
+from workers.preflight import (
+    PreflightError,
+    backlog_warning,
+    check_memory,
+    claim_address,
+    file_limit_warning,
+    local_address,
+)
 from workers.process import Task
 from workers.segment import SegmentError
 from workers.supervisor import ServerConfig, Supervisor
@@ -51,12 +59,12 @@ commands = CommandLine(name="python -m server", help=HELP, version_flags=[])
 def serve(app: AppReference = DEFAULT_APP, /, *, settings: Flat = Settings()) -> NoReturn:  # noqa: B008
     """Serve an app in the foreground until Ctrl-C or SIGTERM. Takes --config FILE as well."""
     look = inspect_app(app)
-    warning = file_limit_warning()
     host, port = claim_address(settings.host, settings.port)
     admin_host, admin_port = _claim_admin(settings)
+    sizes = _sizes(settings, look.routes)
+    check_memory(Path(settings.runtime_dir), Layout(sizes).size_bytes)
     configure(settings.log_level, settings.log_format)
-    if warning:
-        _say(f"warning: {warning}")
+    _warn(settings)
     announce = partial(_announce, app, settings, (host, port), admin_host, look.routes)
     config = ServerConfig(
         app=app,
@@ -71,7 +79,7 @@ def serve(app: AppReference = DEFAULT_APP, /, *, settings: Flat = Settings()) ->
             ready_timeout_s=settings.ready_timeout_s,
         ),
         labels=labels(websocket_templates(look.routes), look.close_codes),
-        rows_per_slot=settings.registry_rows,
+        sizes=sizes,
         base=Path(settings.runtime_dir),
         admin_host=admin_host,
         admin_port=admin_port,
@@ -80,6 +88,21 @@ def serve(app: AppReference = DEFAULT_APP, /, *, settings: Flat = Settings()) ->
         on_ready=announce,
     )
     leave(asyncio.run(Supervisor(config).run()))
+
+
+def _sizes(settings: Settings, rows: list[dict[str, Any]]) -> Sizes:
+    return Sizes(
+        workers=settings.workers,
+        slots=2 * settings.workers,  # so that a reload overlaps
+        rows_per_slot=settings.registry_rows,
+        routes=max(64, 2 * len(rows)),  # a reload may bring more
+    )
+
+
+def _warn(settings: Settings) -> None:
+    for warning in (file_limit_warning(), backlog_warning(settings.backlog)):
+        if warning is not None:
+            _say(f"warning: {warning}")
 
 
 def _claim_admin(settings: Settings) -> tuple[str, int]:
@@ -110,11 +133,10 @@ def check(app: AppReference = DEFAULT_APP, /, *, settings: Flat = Settings()) ->
     found = inspect_app(app).routes
     host, port = claim_address(settings.host, settings.port)
     _claim_admin(settings)
-    warning = file_limit_warning()
+    check_memory(Path(settings.runtime_dir), Layout(_sizes(settings, found)).size_bytes)
     print(as_toml(settings), end="")
     print(f"\nok: {app} can be served at http://{_authority(host, port)} ({len(found)} routes)")
-    if warning:
-        _say(f"warning: {warning}")
+    _warn(settings)
     return 0
 
 

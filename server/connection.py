@@ -31,11 +31,7 @@ if TYPE_CHECKING:
     from server.routes import WebSocketRoute
     from server.runtime import AppRuntime
 
-_FAULT: Event = {
-    "type": "websocket.close",
-    "code": CloseCode.PROTOCOL_ERROR.value,
-    "reason": "invalid or oversized frame",
-}
+_FAULT: Event = {"type": "websocket.close", "code": 1002, "reason": "invalid or oversized frame"}
 log = logging.getLogger("switchboard.connection")
 
 
@@ -70,12 +66,7 @@ class Connection(Recorded):
     _outbox: Outbox
 
     def __init__(
-        self,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-        route: "WebSocketRoute",
-        app: "AppRuntime",
+        self, scope: Scope, receive: Receive, send: Send, route: "WebSocketRoute", app: "AppRuntime"
     ) -> None:
         super().__init__(scope, route, app.ledger)
         self._app = app
@@ -182,7 +173,7 @@ class Connection(Recorded):
             self._lost()
             raise self._disconnect() from None
         except BaseException:  # cancelled: nobody knows whether the peer has its answer
-            self._lost(is_closed_by_peer=False)
+            self._lost(by_peer=False)
             raise
         self._accepted_with = wanted
         if self.route.codec is None and subprotocol in CODECS:
@@ -274,7 +265,7 @@ class Connection(Recorded):
             await self._send({"type": "websocket.close", "code": int(code), "reason": reason})
         if self._phase is not CONNECTED or self._notice_disconnect():
             return
-        self._leave(after, int(code), reason, is_closed_by_peer=False)
+        self._leave(after, int(code), reason, by_peer=False)
         self._close_finished = asyncio.Event()
         self._unsent_close = {"type": "websocket.close", "code": int(code), "reason": reason}
         try:
@@ -311,20 +302,19 @@ class Connection(Recorded):
             if self._eager and self.close_code == CloseCode.NO_STATUS_RECEIVED:
                 await self._outbox.close(_FAULT)
 
-    def _leave(self, phase: Phase, code: int, reason: str, *, is_closed_by_peer: bool) -> None:
+    def _leave(self, phase: Phase, code: int, reason: str, *, by_peer: bool) -> None:
         self._phase = phase
         self.offer = take_nothing
         self.close_code, self.close_reason = code, reason
-        self.is_closed_by_peer = is_closed_by_peer
+        self.is_closed_by_peer = by_peer
         self._ledger.closing(self)
 
-    def _lost(self, *, is_closed_by_peer: bool = True) -> None:
-        code = CloseCode.ABNORMAL_CLOSURE.value
-        self._leave(Phase.LEFT, code, "", is_closed_by_peer=is_closed_by_peer)
+    def _lost(self, *, by_peer: bool = True) -> None:
+        self._leave(Phase.LEFT, CloseCode.ABNORMAL_CLOSURE.value, "", by_peer=by_peer)
 
     def _left(self, event: Event) -> None:
         code = int(event.get("code") or CloseCode.NO_STATUS_RECEIVED)
-        self._leave(Phase.LEFT, code, event.get("reason") or "", is_closed_by_peer=True)
+        self._leave(Phase.LEFT, code, event.get("reason") or "", by_peer=True)
 
     def _disconnect(self) -> WebSocketDisconnect:
         return WebSocketDisconnect(self.close_code or CloseCode.ABNORMAL_CLOSURE, self.close_reason)

@@ -1,4 +1,4 @@
-"""Owns the look at the machine before serving: port, file limit; changes nothing.
+"""Owns the look at the machine before serving: port, files, memory; changes nothing.
 
 Each check returns or raises text for a person; what to do about it is the caller's.
 """
@@ -7,6 +7,7 @@ import errno
 import os
 import resource
 import socket
+from pathlib import Path
 
 FILES_PER_CONNECTION = 1
 RESERVED_FILES = 100
@@ -81,6 +82,34 @@ def file_limit_warning(wanted: int = WANTED_FILES) -> str | None:
     )
 
 
-def is_privileged() -> bool:
-    """Whether this process runs as root, which a server open to a network should not."""
-    return os.geteuid() == 0
+def backlog_warning(backlog: int) -> str | None:
+    """Return a warning if the kernel queues fewer handshakes than `backlog`, else None."""
+    try:
+        limit = int(Path("/proc/sys/net/core/somaxconn").read_text())
+    except (OSError, ValueError):
+        return None
+    if limit >= backlog:
+        return None
+    return (
+        f"the kernel queues {limit} handshakes and not {backlog}, so a rush of clients may have to"
+        f" try again; raise it with `sysctl net.core.somaxconn={backlog}`, or lower --backlog"
+    )
+
+
+def check_memory(base: Path, size_bytes: int) -> None:
+    """See whether what the processes share fits into its file system.
+
+    Raises:
+        PreflightError: it does not, or the directory is not there.
+    """
+    try:
+        stat = os.statvfs(base)
+    except OSError as error:
+        raise PreflightError(f"--runtime-dir {base}: {error.strerror}") from None
+    free = stat.f_bavail * stat.f_frsize
+    if free < size_bytes:
+        raise PreflightError(
+            f"{base} has {free >> 20} MiB free, and {-(-size_bytes >> 20)} MiB are needed: lower"
+            " --registry-rows, enlarge it (docker run --shm-size), or name another directory with"
+            " --runtime-dir"
+        )

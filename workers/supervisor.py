@@ -46,7 +46,7 @@ class ServerConfig:
     task: Callable[[str], Task]
     crew: CrewConfig
     labels: Labels
-    rows_per_slot: int
+    sizes: Sizes
     base: Path
     admin_host: str
     admin_port: int
@@ -100,15 +100,9 @@ class Supervisor:
 
     def _make_segment(self) -> Segment:
         config, labels = self._config, self._config.labels
-        workers = config.crew.workers
         return Segment.create(
             directory_for(config.base),
-            Sizes(
-                workers=workers,
-                slots=2 * workers,  # so that a reload overlaps
-                rows_per_slot=config.rows_per_slot,
-                routes=max(64, 2 * len(labels.routes)),  # a reload may bring more
-            ),
+            config.sizes,
             routes=labels.routes,
             codes=labels.codes,
             statuses=labels.statuses,

@@ -83,6 +83,7 @@ class Worker:
         self._task = assignment.task
         self._loop = asyncio.get_event_loop()
         self._stopping: asyncio.Task[None] | None = None
+        self._is_told = False  # by SIGTERM, which may come after SIGUSR2
         self._at_once = asyncio.Event()
         self._done = asyncio.Event()
         path = Path(assignment.task.segment)
@@ -104,9 +105,9 @@ class Worker:
         Raises:
             StartupFailed: the app refused to start.
         """
-        self._loop.add_signal_handler(signal.SIGTERM, self._on_stop, False)
-        self._loop.add_signal_handler(signal.SIGINT, self._on_stop, False)
-        self._loop.add_signal_handler(signal.SIGUSR2, self._on_stop, True)
+        self._loop.add_signal_handler(signal.SIGTERM, self._on_stop)
+        self._loop.add_signal_handler(signal.SIGINT, self._on_stop)
+        self._loop.add_signal_handler(signal.SIGUSR2, self._on_hand_over)
         self._beat(self._loop.time())
         done = self._loop.create_task(self._done.wait())
         start = self._loop.create_task(self._host.start())
@@ -120,17 +121,31 @@ class Worker:
             await done
         self._doorbell.close()
 
-    def _on_stop(self, is_replaced: bool) -> None:
-        if self._stopping is not None:
+    def _on_stop(self) -> None:
+        if self._stopping is None or not self._is_told:
+            self._is_told = True
+            self._begin_stop(is_replaced=False)
+        elif self._is_orphan():
+            # Not a second wish: the supervisor died while this worker was draining.
+            self._loop.call_later(ORPHAN_DRAIN_S, self._at_once.set)
+        else:
             self._at_once.set()
-            return
-        self._slot.set_state(SlotState.DRAINING)
-        self._stopping = self._loop.create_task(self._stop(is_replaced))
+
+    def _on_hand_over(self) -> None:
+        self._begin_stop(is_replaced=True)
+
+    def _begin_stop(self, *, is_replaced: bool) -> None:
+        if self._stopping is None:
+            self._slot.set_state(SlotState.DRAINING)
+            self._stopping = self._loop.create_task(self._stop(is_replaced))
+
+    def _is_orphan(self) -> bool:
+        return os.getppid() != self._task.supervisor
 
     async def _stop(self, is_replaced: bool) -> None:
         if is_replaced:
             self._host.stop_accepting()
-        orphaned = os.getppid() != self._task.supervisor
+        orphaned = self._is_orphan()
         drain_s = min(self._task.drain_s, ORPHAN_DRAIN_S) if orphaned else self._task.drain_s
         drain = self._loop.create_task(self._app.drain(drain_s=drain_s, is_replaced=is_replaced))
         hurry = self._loop.create_task(self._at_once.wait())

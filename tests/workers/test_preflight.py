@@ -3,6 +3,7 @@
 import os
 import resource
 from collections.abc import Iterator
+from pathlib import Path
 from socket import AF_INET6, SO_REUSEADDR, SO_REUSEPORT, SOL_SOCKET, socket
 
 import pytest
@@ -153,5 +154,20 @@ def test_the_file_limit_is_raised_and_warned_of(
         assert "ulimit -n 65536" in warning
 
 
-def test_root_is_privileged() -> None:
-    assert preflight.is_privileged() == (os.geteuid() == 0)
+def test_a_backlog_that_the_kernel_cuts_is_a_warning() -> None:
+    limit = int(Path("/proc/sys/net/core/somaxconn").read_text())
+    assert preflight.backlog_warning(limit) is None
+    warning = preflight.backlog_warning(limit + 1)
+    assert warning is not None
+    assert f"sysctl net.core.somaxconn={limit + 1}" in warning
+
+
+def test_memory_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    preflight.check_memory(tmp_path, 1)
+    with pytest.raises(PreflightError, match=r"MiB free, and \d+ MiB are needed: lower --registry"):
+        preflight.check_memory(tmp_path, 1 << 60)
+
+
+def test_a_runtime_directory_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(PreflightError, match="--runtime-dir .*/gone: No such file"):
+        preflight.check_memory(tmp_path / "gone", 1)
