@@ -28,6 +28,7 @@ from typing import Any
 import pytest
 from websockets.sync.client import connect
 
+from server.settings import Settings
 from tests.docs import running
 from tests.docs.pages import LANGUAGES, Block, Page, pages
 from tests.support import servers
@@ -143,6 +144,7 @@ def test_serve_line(block: Block, line: str, folder: Path):
     shown = _page(block).output_of(block)
     if shown is not None:
         banner = output[output.index("Switchboard serves") : output.index("Ctrl-C") + 6]
+        banner = re.sub(r"(admin .*:)\d+", rf"\g<1>{Settings.admin_port}", banner)
         running.assert_shown(shown, banner.replace(str(port), running.EXAMPLE_PORT))
 
 

@@ -169,5 +169,5 @@ def test_memory_that_is_not_there_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_runtime_directory_that_is_not_there_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(PreflightError, match="--runtime-dir .*/gone: No such file"):
+    with pytest.raises(PreflightError, match=r"--runtime-dir .*/gone: No such file"):
         preflight.check_memory(tmp_path / "gone", 1)
