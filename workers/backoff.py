@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 FIRST_S = 0.5
 LONGEST_S = 30.0
-HEALTHY_AFTER_S = 30.0
+HEALTHY_AFTER_S = 5.0
 
 
 @dataclass

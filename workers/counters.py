@@ -185,7 +185,20 @@ def _values(segment: Segment, slot: int, route: int) -> tuple[int, ...] | None:
     start = segment.layout.block(slot, route)
     if segment.words[start] == 0:
         return None
-    return _BLOCK.unpack(take(segment.words, start, BLOCK_WORDS))
+    return _BLOCK.unpack(_copy(segment, start))
+
+
+def _copy(segment: Segment, start: int) -> bytes:
+    """Return a copy of a block in which the books balance, also if its writer died half way.
+
+    What is open then is what the reaper will come to.
+    """
+    copy = take(segment.words, start, BLOCK_WORDS)
+    words = memoryview(bytearray(copy)).cast("Q")
+    if not words[0] & 1:
+        return copy
+    words[_OPEN] = max(0, words[_OPENED] - sum(words[_CLOSED:_REFUSED]))
+    return words.tobytes()
 
 
 def read_block(segment: Segment, slot: int, route: int) -> Block | None:
@@ -224,7 +237,7 @@ def totals_and_open(segment: Segment) -> tuple[dict[int, Block], dict[tuple[int,
             start = segment.layout.block(slot, route)
             if segment.words[start] == 0:
                 continue
-            copy = take(segment.words, start, BLOCK_WORDS)
+            copy = _copy(segment, start)
             # As one long number: words are added side by side, for none of them overflows.
             total += int.from_bytes(copy, sys.byteorder)
             ever, now = _OPENED_AND_OPEN.unpack_from(copy, _OPENED * WORD_BYTES)

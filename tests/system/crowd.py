@@ -82,6 +82,11 @@ class Client(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     @property
+    def is_connected(self) -> bool:
+        """Whether there is a TCP connection."""
+        return self._transport is not None
+
+    @property
     def is_open(self) -> bool:
         """Whether it was accepted, and no close frame came or went."""
         return (
@@ -219,11 +224,11 @@ class Crowd:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        made = [client for client in self.seen if client.answered.done()]
-        for client in made:
+        connected = [client for client in self.seen if client.is_connected]
+        for client in connected:
             client.drop()
-        if made:
-            await asyncio.wait([client.gone for client in made], timeout=HANDSHAKE_TIMEOUT_S)
+        if connected:
+            await asyncio.wait([client.gone for client in connected], timeout=HANDSHAKE_TIMEOUT_S)
 
     @property
     def open(self) -> list[Client]:

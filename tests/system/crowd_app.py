@@ -2,8 +2,7 @@
 
 import os
 
-from server import App, WebSocket
-from server.exceptions import WebSocketException
+from server import App, WebSocket, WebSocketException
 
 OWN_CODES = {4001: "had enough", 4002: "moved away"}
 """All other codes of its own are counted as `other`."""
@@ -23,6 +22,7 @@ async def obey(ws: WebSocket, room: str = "") -> None:
                 return
             case ["close", code]:
                 await ws.close(int(code), "as you wish")
+                return
             case ["throw", code]:
                 raise WebSocketException(int(code))
             case ["fail"]:

@@ -102,16 +102,6 @@ def collect(read: Callable[[], Iterable[T]], key: Callable[[T], int]) -> list[T]
     return seen
 
 
-def best_s(act: Callable[[], object]) -> float:
-    """Return the shortest of several times, because this machine has more to do."""
-    times = []
-    for _ in range(7):
-        before = time.perf_counter()
-        act()
-        times.append(time.perf_counter() - before)
-    return min(times)
-
-
 def assert_adds_up(blocks: dict[int, Block]) -> None:
     """The equation that holds at every instant, for each route."""
     for route, block in blocks.items():

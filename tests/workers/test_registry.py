@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from tests.support.processes import wait_until
 from tests.workers.memory_support import (
-    best_s,
     collect,
     never_give_up,
     private,
@@ -245,28 +244,10 @@ def fill(rows: SlotRows, count: int) -> list[int]:
     return [rows.claim(1, "127.0.0.1:50000", f"/chat/{n}", f"user {n}") for n in range(count)]
 
 
-def test_few_rows_of_many_are_read_at_once() -> None:
-    """1.3 ms were measured, 5 ms are the budget; a busy machine may need some more."""
+def test_few_rows_of_many_are_found() -> None:
+    """Also below rows that were used before and are free again."""
     segment, rows = big()
-    for row in fill(rows, 16_384)[10:]:
+    used = fill(rows, 16_384)
+    for row in used[:-10]:
         rows.free(row)
-    assert len(list(read_rows(segment))) == 10
-    assert best_s(lambda: list(read_rows(segment))) < 0.015
-
-
-def test_thousands_of_rows_are_read_fast() -> None:
-    """19 ms were measured, 60 ms are the budget; a busy machine may need some more."""
-    segment, rows = big()
-    fill(rows, 5000)
-    assert best_s(lambda: list(read_rows(segment))) < 0.12
-
-
-def test_a_claim_takes_no_longer_when_the_table_is_nearly_full() -> None:
-    _, rows = big()
-    fill(rows, 16_000)
-
-    def hundred() -> None:
-        for row in fill(rows, 100):
-            rows.free(row)
-
-    assert best_s(hundred) < 0.005
+    assert {row.path for row in read_rows(segment)} == {f"/chat/{n}" for n in range(16_374, 16_384)}
