@@ -26,7 +26,7 @@ from server.serving import options
 from server.settings import Settings, add_sources, as_toml, explain, split_config_flag
 from workers.crew import CrewConfig
 from workers.granian import leave
-from workers.layout import Layout, Sizes
+from workers.layout import Labels, Layout, Sizes
 from workers.listener import ListenerOptions
 from workers.preflight import (
     PreflightError,
@@ -84,10 +84,14 @@ def serve(app: AppReference = DEFAULT_APP, /, *, settings: Flat = Settings()) ->
         admin_host=admin_host,
         admin_port=admin_port,
         admin=partial(admin_app, allowed_hosts=hosts_for(admin_host)),
-        look_again=lambda: labels(routes_now(app), look.close_codes),
+        look_again=partial(_look_again, app, look.close_codes),
         on_ready=announce,
     )
     leave(asyncio.run(Supervisor(config).run()))
+
+
+async def _look_again(app: str, close_codes: Sequence[int]) -> Labels:
+    return labels(await routes_now(app), close_codes)
 
 
 def _sizes(settings: Settings, rows: list[dict[str, Any]]) -> Sizes:

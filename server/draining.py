@@ -126,9 +126,9 @@ async def drain(
     if refuse:
         runtime.is_refusing = True
     sockets = Sockets()
+    first = _accepted(runtime)  # before the look, which is to find all of them
     await sockets.look()
     closer = Closer(code, sockets=sockets)
-    first = _accepted(runtime)
     window_s = max(min(spread_s, len(first) / CLOSES_PER_S, cancel_at - started), TICK_S)
     done = 0
     while (runtime.running or closer.is_busy) and loop.time() < cancel_at:

@@ -4,12 +4,13 @@ The supervisor must not import the app: workers started later would inherit the 
 loaded in a process that ends right after.
 """
 
+import asyncio
 import json
 import multiprocessing
 import os
 import signal
-import subprocess
 import sys
+from asyncio.subprocess import PIPE
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,7 +74,7 @@ def _inspect_in_child(reference: str, sender: Any) -> None:
         sender.send((f"looking at {reference!r} failed: {problem}", None))
 
 
-def routes_now(reference: str) -> list[str]:
+async def routes_now(reference: str) -> list[str]:
     """Return the route templates of the app as it is on disk now; for a reload.
 
     A fresh interpreter, because a running supervisor has threads and must not fork.
@@ -82,16 +83,19 @@ def routes_now(reference: str) -> list[str]:
         SettingsError: the app cannot be used.
     """
     command = [sys.executable, "-m", "server", "routes", reference, "--json"]
+    look = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=PIPE, process_group=0)
     try:
-        run = subprocess.run(
-            command, capture_output=True, text=True, timeout=LOOK_TIMEOUT_S, check=False
-        )
-    except subprocess.TimeoutExpired:
+        async with asyncio.timeout(LOOK_TIMEOUT_S):
+            output, errors = await look.communicate()
+    except TimeoutError:
         raise SettingsError(f"looking at {reference!r} took over {LOOK_TIMEOUT_S:g} s") from None
-    if run.returncode != 0:
-        lines = run.stderr.strip().splitlines() or [f"exit code {run.returncode}"]
+    finally:
+        if look.returncode is None:
+            os.killpg(look.pid, signal.SIGKILL)  # it looks in a process of its own
+    if look.returncode != 0:
+        lines = errors.decode().strip().splitlines() or [f"exit code {look.returncode}"]
         raise SettingsError(lines[-1].removeprefix("switchboard: error: "))
-    return websocket_templates(json.loads(run.stdout))
+    return websocket_templates(json.loads(output))
 
 
 def websocket_templates(rows: list[dict[str, Any]]) -> list[str]:

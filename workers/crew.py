@@ -202,7 +202,6 @@ class Crew:
         for berth in self._berths:
             if self._is_ending:
                 return "the server is stopping"
-            old = berth.current
             new = self._spawn(berth)
             if not await self._become_ready(new):
                 if new.is_alive:
@@ -212,8 +211,10 @@ class Crew:
                     failure = new.failure
                     reason = failure.reason if failure else _exit_text(new.ended.result())
                 return f"new worker {berth.index}: {reason}"
-            berth.current = new
+            # Not the one of before the wait: if that died, there may be another in its place.
+            old, berth.current = berth.current, new
             self._keep(self._tend(berth, new))
+            self.changed.set()
             log.info("worker %d is ready (pid %d), replacing the old one", new.index, new.pid)
             if old is not None and old.is_alive:
                 old.hand_over()
@@ -221,7 +222,7 @@ class Crew:
         return None
 
     async def _see_off(self, worker: WorkerProcess) -> None:
-        if await worker.wait(self._task.drain_s + 2 * self._task.stop_timeout_s + 1):
+        if await worker.wait(self._task.drain_s + self._task.stop_timeout_s + 1):
             if (code := worker.ended.result()) != 0:
                 log.warning("worker %d ended early: %s", worker.index, _exit_text(code))
             return
@@ -245,7 +246,7 @@ class Crew:
         for worker in tuple(self._running):
             worker.drain()
         workers = tuple(self._running)
-        await asyncio.gather(*(worker.wait(1.5) for worker in workers))
+        await asyncio.gather(*(worker.wait(2.0) for worker in workers))
         for worker in workers:
             worker.kill()
         await asyncio.gather(*(worker.ended for worker in workers))

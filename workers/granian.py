@@ -113,16 +113,29 @@ class Host:
             with select.epoll.fromfd(os.dup(fd)) as epoll, suppress(OSError):
                 epoll.unregister(self._listener)
 
+    def stop_listening(self) -> None:
+        """Have the kernel give this socket no more connections, though other processes hold it too.
+
+        Peers reach the sockets of the other workers; here nobody would answer them.
+        """
+        self.stop_accepting()
+        with socket.socket(fileno=os.dup(self._listener)) as listener, suppress(OSError):
+            listener.shutdown(socket.SHUT_RD)  # until a process listens on it again
+
     async def stop(self, timeout_s: float) -> bool:
         """Take no more connections, let calls of the app end, then run its shutdown.
 
+        Calls get half of the time, so that some is left for the shutdown.
+
         Returns:
-            False: either took longer than `timeout_s`; the rest is given up.
+            False: either took too long; the rest is given up.
         """
         self.stop_accepting()
-        ended = await _within(timeout_s, self._idle.wait())
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_s
+        ended = await _within(timeout_s / 2, self._idle.wait())
         await asyncio.sleep(_FLUSH_S)
-        return await _within(timeout_s, self._lifespan.shutdown()) and ended
+        return await _within(deadline - loop.time(), self._lifespan.shutdown()) and ended
 
 
 async def _within(timeout_s: float, work: Coroutine[Any, Any, object]) -> bool:

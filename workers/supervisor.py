@@ -7,7 +7,7 @@ app. Who serves on the admin port it is given as an ASGI app.
 import asyncio
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +38,8 @@ class ServerConfig:
         task: what workers are told; its `segment` and `supervisor` are filled in here.
         base: the directory for what processes share.
         admin: makes the ASGI app of the admin port.
-        look_again: looks at the app anew for a reload; raises with one line if it is no good.
+        look_again: looks at the app anew for a reload; raises with one line if it is no good. It is
+            cancelled when the server is to stop.
         on_ready: called once, when the workers serve, with the admin port.
     """
 
@@ -51,7 +52,7 @@ class ServerConfig:
     admin_host: str
     admin_port: int
     admin: Callable[[Segment], ASGIApp]
-    look_again: Callable[[], Labels]
+    look_again: Callable[[], Awaitable[Labels]]
     on_ready: Callable[[int], None]
 
 
@@ -192,7 +193,7 @@ class Supervisor:
 
     async def _try_reload(self, segment: Segment, crew: Crew) -> str | None:
         try:
-            labels = await asyncio.get_running_loop().run_in_executor(None, self._config.look_again)
+            labels = await self._config.look_again()
             segment.add_routes(labels.routes)
             return await crew.roll()
         except asyncio.CancelledError:

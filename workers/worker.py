@@ -8,6 +8,7 @@ import asyncio
 import ctypes
 import gc
 import logging
+import math
 import os
 import signal
 import socket
@@ -34,8 +35,16 @@ from workers.slots import OwnSlot
 
 EXIT_FAILED = 3
 ORPHAN_DRAIN_S = 3.0
+AT_ONCE_S = 0.75
+# A service manager may signal each process itself; then the supervisor's word is the second one.
+SAME_SIGNAL_S = 0.3
+# For handshakes on connections that were taken just before the hand-over.
+HANDSHAKE_S = 0.5
 _BEAT_S = 0.25
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+# Not SIGTERM: it comes once for each thread that the supervisor had, which would be a stop and then
+# a stop at once; and when the first one comes, `getppid` may still name the supervisor.
+_ORPHANED = signal.SIGUSR1
 _PR_SET_MEMORY_MERGE = 67
 
 log = logging.getLogger("switchboard.worker")
@@ -83,8 +92,9 @@ class Worker:
         self._task = assignment.task
         self._loop = asyncio.get_event_loop()
         self._stopping: asyncio.Task[None] | None = None
-        self._is_told = False  # by SIGTERM, which may come after SIGUSR2
-        self._at_once = asyncio.Event()
+        self._told_at: float | None = None  # by SIGTERM, which may come after SIGUSR2
+        self._at_most_s = math.inf
+        self._hurry = asyncio.Event()
         self._done = asyncio.Event()
         path = Path(assignment.task.segment)
         self._segment = Segment.attach(path, writable=True)
@@ -107,7 +117,8 @@ class Worker:
         """
         self._loop.add_signal_handler(signal.SIGTERM, self._on_stop)
         self._loop.add_signal_handler(signal.SIGINT, self._on_stop)
-        self._loop.add_signal_handler(signal.SIGUSR2, self._on_hand_over)
+        self._loop.add_signal_handler(_ORPHANED, self._begin_stop, False, ORPHAN_DRAIN_S)
+        self._loop.add_signal_handler(signal.SIGUSR2, self._begin_stop, True)
         self._beat(self._loop.time())
         done = self._loop.create_task(self._done.wait())
         start = self._loop.create_task(self._host.start())
@@ -122,42 +133,49 @@ class Worker:
         self._doorbell.close()
 
     def _on_stop(self) -> None:
-        if self._stopping is None or not self._is_told:
-            self._is_told = True
-            self._begin_stop(is_replaced=False)
-        elif self._is_orphan():
-            # Not a second wish: the supervisor died while this worker was draining.
-            self._loop.call_later(ORPHAN_DRAIN_S, self._at_once.set)
-        else:
-            self._at_once.set()
+        now = self._loop.time()
+        if self._told_at is None:
+            self._told_at = now
+            self._begin_stop(False)
+        elif now - self._told_at > SAME_SIGNAL_S:
+            self._begin_stop(False, AT_ONCE_S)
 
-    def _on_hand_over(self) -> None:
-        self._begin_stop(is_replaced=True)
-
-    def _begin_stop(self, *, is_replaced: bool) -> None:
+    def _begin_stop(self, is_replaced: bool, at_most_s: float = math.inf) -> None:
+        """Drain and end; once that is under way, only a shorter time for it counts."""
+        if at_most_s < self._at_most_s:
+            self._at_most_s = at_most_s
+            self._hurry.set()
         if self._stopping is None:
             self._slot.set_state(SlotState.DRAINING)
             self._stopping = self._loop.create_task(self._stop(is_replaced))
 
-    def _is_orphan(self) -> bool:
-        return os.getppid() != self._task.supervisor
-
     async def _stop(self, is_replaced: bool) -> None:
         if is_replaced:
             self._host.stop_accepting()
-        orphaned = self._is_orphan()
-        drain_s = min(self._task.drain_s, ORPHAN_DRAIN_S) if orphaned else self._task.drain_s
-        drain = self._loop.create_task(self._app.drain(drain_s=drain_s, is_replaced=is_replaced))
-        hurry = self._loop.create_task(self._at_once.wait())
-        await asyncio.wait([drain, hurry], return_when=asyncio.FIRST_COMPLETED)
-        for task in (drain, hurry):
-            task.cancel()
-        if drain.done() and not drain.cancelled() and drain.exception() is not None:
-            log.error("draining failed", exc_info=drain.exception())
-        timeout_s = 1.0 if self._at_once.is_set() else self._task.stop_timeout_s
-        if not await self._host.stop(min(timeout_s, ORPHAN_DRAIN_S) if orphaned else timeout_s):
+            await asyncio.sleep(HANDSHAKE_S)
+        await self._drain(is_replaced)
+        if not is_replaced:
+            self._host.stop_listening()
+        if not await self._host.stop(min(self._task.stop_timeout_s, self._at_most_s)):
             log.warning("views were still running at the end; they are dropped")
         self._done.set()
+
+    async def _drain(self, is_replaced: bool) -> None:
+        """Have the app drain; anew, if the time for it becomes shorter meanwhile."""
+        while True:
+            self._hurry.clear()
+            drain_s = min(self._task.drain_s, self._at_most_s)
+            drain = self._loop.create_task(
+                self._app.drain(drain_s=drain_s, is_replaced=is_replaced)
+            )
+            hurry = self._loop.create_task(self._hurry.wait())
+            await asyncio.wait([drain, hurry], return_when=asyncio.FIRST_COMPLETED)
+            hurry.cancel()
+            if drain.done():
+                break
+            drain.cancel()
+        if (error := drain.exception()) is not None:
+            log.error("draining failed", exc_info=error)
 
     def _beat(self, due: float) -> None:
         """Say that the loop turns, and how late it was."""
@@ -185,7 +203,7 @@ def prepare(assignment: Assignment) -> None:
     setproctitle.setproctitle(f"{assignment.task.title} worker {assignment.index}")
     if sys.platform == "linux":
         prctl = ctypes.CDLL(None, use_errno=True).prctl
-        prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+        prctl(_PR_SET_PDEATHSIG, _ORPHANED, 0, 0, 0)
         if os.getppid() != assignment.task.supervisor:  # it died before that call
             raise SystemExit(EXIT_FAILED)
         if assignment.task.merge_pages and prctl(_PR_SET_MEMORY_MERGE, 1, 0, 0, 0) != 0:
