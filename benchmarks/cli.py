@@ -3,16 +3,14 @@
 import argparse
 import resource
 import shlex
-import shutil
-import signal
 import sys
-import tempfile
 from pathlib import Path
 
-from benchmarks import report
+from benchmarks import overhead, report, scrape
 from benchmarks.cpu import Cores
 from benchmarks.measure import Plan, Run, measure
-from benchmarks.servers import SERVERS, Server, ServerFailed
+from benchmarks.servers import SERVERS, Server
+from benchmarks.session import session
 from benchmarks.workloads import ECHO, SMALLEST_SIZE, WORKLOADS
 
 _DESCRIPTION = """\
@@ -20,6 +18,10 @@ Measure servers side by side: server CPU per message, as a ratio to peers in the
 
 The load generator runs on one core and the server on another. In every round each server is
 started, measured and ended once; the order rotates; a ratio is the median over the rounds.
+
+Of this server alone, each with a --help of its own:
+  python -m benchmarks overhead   what metrics, registry and logs cost
+  python -m benchmarks scrape     what a scrape of /metrics costs
 """
 _EPILOG = """\
 A run with an error is thrown away. A run in which the generator was near its limit, or the
@@ -31,6 +33,7 @@ exit codes:
   130  interrupted
 """
 _SPARE_FILES = 100
+_OTHERS = {"overhead": overhead.run, "scrape": scrape.run}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -129,12 +132,10 @@ def _command(options: argparse.Namespace, parser: argparse.ArgumentParser) -> st
     return shlex.join(words)
 
 
-def _terminated(*_: object) -> None:
-    raise KeyboardInterrupt
-
-
 def run(arguments: list[str]) -> int:
     """Parse, measure, print; returns the exit code."""
+    if arguments and arguments[0] in _OTHERS:
+        return _OTHERS[arguments[0]](arguments[1:])
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.list:
@@ -149,23 +150,13 @@ def run(arguments: list[str]) -> int:
     def progress(finished: Run) -> None:
         print(report.progress(finished, plan.rounds), file=sys.stderr, flush=True)
 
-    signal.signal(signal.SIGTERM, _terminated)  # so that the server under test is ended too
-    logs = Path(tempfile.mkdtemp(prefix="bench-"))
-    try:
+    def body(logs: Path) -> bool:
         runs = measure(plan, logs, progress)
-    except ServerFailed as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f"bench: interrupted; the logs of the servers are in {logs}", file=sys.stderr)
-        return 130
-    if all(not finished.failed for finished in runs):
-        shutil.rmtree(logs)
-    else:
-        print(f"bench: the logs of the servers are in {logs}", file=sys.stderr)
-    print(f"\n{report.tables(plan, runs)}")
-    if options.json:
-        report.write_json(options.json, plan, runs, command)
-    if options.write:
-        report.write_page(options.write, plan, runs, command)
-    return 0
+        print(f"\n{report.tables(plan, runs)}")
+        if options.json:
+            report.write_json(options.json, plan, runs, command)
+        if options.write:
+            report.write_page(options.write, plan, runs, command)
+        return all(not finished.failed for finished in runs)
+
+    return session(body)

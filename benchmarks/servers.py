@@ -58,6 +58,7 @@ SERVERS = {
             arguments=(
                 *("-m", "server", "serve", "benchmarks.apps.switchboard_app:app"),
                 *("--workers", "1", "--host", "127.0.0.1", "--port", "{port}"),
+                *("--admin-port", "0"),
             ),
             modules=("server", "workers", "granian", "uvloop"),
             distributions=("granian", "uvloop"),
