@@ -52,12 +52,12 @@ def _bound(host: str, port: int) -> socket.socket:
 def _notice_dead_peers(listener: socket.socket, timeout_s: float) -> None:
     """Have the kernel end connections whose peer has vanished (tcp(7)).
 
-    Idle ones by keepalive: silent for half the time, then probes for the other half. Ones being
+    Idle ones by keepalive: silent for about half the time, then probes for the rest. Ones being
     sent to by TCP_USER_TIMEOUT, which bounds how long data may stay unacknowledged.
     """
     probes = 4
-    idle_s = max(int(timeout_s / 2), 1)
-    interval_s = max(int((timeout_s - idle_s) / probes), 1)
+    interval_s = max(int(timeout_s / 2 / probes), 1)
+    idle_s = max(int(timeout_s) - probes * interval_s, 1)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, idle_s)
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, interval_s)
