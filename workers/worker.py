@@ -194,13 +194,14 @@ def report(fd: int, message: Ready | Failed) -> None:
 
 def prepare(assignment: Assignment) -> None:
     """Make this fresh interpreter the supervisor's worker."""
+    # First: it does nothing once a variable has been replaced.
+    setproctitle.setproctitle(f"{assignment.task.title} worker {assignment.index}")
     sys.path[:] = assignment.sys_path
     os.environ.pop("PYTHONPATH")
     if assignment.python_path is not None:
         os.environ["PYTHONPATH"] = assignment.python_path
     os.set_inheritable(assignment.listener, False)
     os.set_inheritable(assignment.report, False)
-    setproctitle.setproctitle(f"{assignment.task.title} worker {assignment.index}")
     if sys.platform == "linux":
         prctl = ctypes.CDLL(None, use_errno=True).prctl
         prctl(_PR_SET_PDEATHSIG, _ORPHANED, 0, 0, 0)

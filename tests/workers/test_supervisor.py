@@ -90,6 +90,21 @@ def test_processes_have_titles_groups_and_files(project: Project) -> None:
             assert soft == hard
 
 
+def test_equal_pages_are_merged_when_asked_for(project: Project) -> None:
+    """`--merge-pages` tells the kernel so for the workers (Linux 6.4 shows it)."""
+    for flags, shown in ((["--merge-pages"], "yes"), ([], "no")):
+        with serving(project, "app", *flags, workers=1) as server:
+            (worker,) = all_workers(server, 1)
+            try:
+                lines = Path(f"/proc/{worker}/ksm_stat").read_text().splitlines()
+            except FileNotFoundError:
+                pytest.skip("this kernel has no /proc/<pid>/ksm_stat")
+            merges = dict(line.rpartition(" ")[::2] for line in lines)
+            if "ksm_merge_any:" not in merges:
+                pytest.skip("this kernel does not show ksm_merge_any")
+            assert merges["ksm_merge_any:"] == shown
+
+
 def test_a_killed_worker_is_replaced(project: Project) -> None:
     """The other worker's connections do not notice, and both serve again."""
     with serving(project) as server:
