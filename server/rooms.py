@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("switchboard.rooms")
 MAX_ROOM_NAME_BYTES = 255
-PATIENCE_S = 0.1
+PATIENCE_S = 1.0
 """How long publishers give way to a member whose window is half full, before it may fill up."""
 _GIVE_WAY_S = 0.001
 

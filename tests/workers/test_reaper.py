@@ -160,8 +160,9 @@ def test_the_table_of_the_page(
 ) -> None:
     """Found are rows, opened, open and closed normally; made are opened and how it was closed."""
     segment = die_at(stores_of(begin).index(before), begin)
-    block = block_of(segment)
-    assert (count_rows(segment), block.opened, block.open, block.closed[NORMALLY]) == found
+    # The words themselves: what reads them makes up for a writer that died.
+    words = [segment.words[at] for at in (block_word("opened"), block_word("open"), CLOSED_WORD)]
+    assert (count_rows(segment), *words) == found
     reap_slot(segment)
     block = block_of(segment)
     assert (block.opened, block.closed[NORMALLY], block.closed[BY_CRASH]) == made
