@@ -76,7 +76,7 @@ async def test_every_client_gets_the_code_and_the_closes_are_spread_evenly(app: 
     quarters = Counter(min(int((moment - started) / 0.5), 3) for moment in times)
     # Not more than that: a busy machine holds up closes and clients alike.
     assert 0 < quarters[0] < 200, quarters
-    assert 0 < quarters[3], quarters
+    assert quarters[3] > 0, quarters
     assert books(app) == Books(300, {(1012, SERVER): 300}, {503: 1})
 
 
