@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,8 @@ async def read_all(ws: ClientConnection) -> list[str | bytes]:
 
 
 async def test_sends_are_counted_and_keep_their_order(app: App, notes: Notes) -> None:
+    app.configure(replace(LIMITS, send_timeout_s=WAIT_S, close_timeout_s=WAIT_S))
+
     @app.websocket_route("/")
     async def view(ws: WebSocket) -> None:
         for number in range(1_000):
@@ -99,6 +102,8 @@ async def test_bytes_and_text_go_back_and_forth(app: App) -> None:
 
 
 async def test_many_tasks_send_and_nothing_is_lost(app: App) -> None:
+    app.configure(replace(LIMITS, send_timeout_s=WAIT_S, close_timeout_s=WAIT_S))
+
     @app.websocket_route("/")
     async def view(ws: WebSocket) -> None:
         async def send(task: int) -> None:
