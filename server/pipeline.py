@@ -203,5 +203,5 @@ async def _on_disconnect(
         return True
     label = disconnect.code if disconnect.code in WEBSOCKET_CLOSE_CODES else "other"
     runtime.stats[f"uncaught_disconnect_{label}"] += 1
-    log.info("%s: disconnect %s left the view", ws.route.pattern.text, disconnect)
+    log.debug("%s: disconnect %s left the view", ws.route.pattern.text, disconnect)
     return TESTING_EXTENSION not in (ws.scope.get("extensions") or ())

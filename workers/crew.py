@@ -18,7 +18,7 @@ from workers.directories import socket_path
 from workers.listener import ListenerOptions, listen
 from workers.process import Failed, Task, WorkerProcess
 from workers.reaper import reap
-from workers.segment import Segment
+from workers.segment import Segment, SegmentError
 from workers.slots import Slots
 
 # A listening socket without a worker for longer is closed: peers then reach another worker.
@@ -104,9 +104,24 @@ class Crew:
                 return
             berth.current = None
             await self._after_crash(berth, worker, worker.ended.result())
-            if not self._is_vacant(berth):  # a reload came first
+            successor = await self._man_again(berth)
+            if successor is None:
                 return
-            worker = self._man(berth)
+            worker = successor
+
+    async def _man_again(self, berth: _Berth) -> WorkerProcess | None:
+        """Start another worker, as soon as the machine lets us; None if a reload came first."""
+        while self._is_vacant(berth):
+            try:
+                return self._man(berth)
+            except (OSError, SegmentError) as error:
+                wait_s = berth.backoff.ended(0)
+                log.error(
+                    "worker %d cannot be started: %s; next try in %.1f s",
+                    *(berth.index, error, wait_s),
+                )
+            await asyncio.sleep(wait_s)
+        return None
 
     def _is_vacant(self, berth: _Berth) -> bool:
         return berth.current is None and not self._is_ending
@@ -122,9 +137,13 @@ class Crew:
             berth.listener = listen(config.host, config.port, config.listener)
         self._generation += 1
         slot = self._slots.assign(berth.index, self._generation)
-        worker = WorkerProcess(
-            self._task, berth.index, slot, self._generation, berth.listener.fileno()
-        )
+        try:
+            worker = WorkerProcess(
+                self._task, berth.index, slot, self._generation, berth.listener.fileno()
+            )
+        except OSError:
+            self._slots.release(slot)
+            raise
         self._slots.set_pid(slot, worker.pid)
         self._running.add(worker)
         worker.ended.add_done_callback(lambda _: self._clean_up(worker))

@@ -354,7 +354,7 @@ CASES = [
             Differs(
                 "test clients print nothing, uvicorn only what its own loggers say",
                 None,
-                granian="/caught/default: disconnect 4321 left",
+                granian='"code":4321,"initiator":"client"',
             )
         ),
         raises=Differs(LOST, "WebSocketDisconnect: 4321", wire=None),
