@@ -131,7 +131,7 @@ async def test_everybody_is_closed_evenly(project: Project, base: Path, is_busy:
             await crowd.wait_ended(clients, DRAIN_S)
             assert codes(crowd) == {1001}
             assert_even(crowd.closed, CLOSING_S)
-            assert door.answers.total() >= 8
+            assert door.answers.total() >= 2  # a server at its limit takes a second for each
             assert set(door.answers) == {(503, "1")}
             assert set(door.ready) == {(503, "draining")}
             assert await exit_code(server, DRAIN_S) == 0
