@@ -124,7 +124,9 @@ help: ## this list
 # Set-up. A virtual environment holds a copy of each lock file that was installed into it: as long
 # as they are equal there is nothing to do, which takes a few milliseconds to see. A copy is removed
 # before pip starts and written after it succeeded, so an interrupted set-up leaves none. An
-# environment made by hand has none either, so what it lacks is installed.
+# environment made by hand has none either, so what it lacks is installed. A lock file names all that
+# is needed, so pip looks no further (`--no-deps`): older ones would, for `coverage[toml]`, say, and
+# then refuse a version that is newer than the lock file.
 
 # If the user names no interpreter, one that is too old or incomplete is no reason to give up yet.
 PYTHONS := $(PYTHON) $(if $(filter file,$(origin PYTHON)),python3.13 python3.12 python3.11 python3.14)
@@ -168,7 +170,7 @@ fi; \
 rm -f $(1)/.installed-$(2); \
 echo "==> installing $(2) into $(1) (a minute or two the first time)"; \
 $(1)/bin/python -m pip install --quiet --no-input --disable-pip-version-check \
-	--require-hashes --requirement $(2); \
+	--no-deps --require-hashes --requirement $(2); \
 cp $(2) $(1)/.unfinished-copy; \
 mv $(1)/.unfinished-copy $(1)/.installed-$(2)
 endef

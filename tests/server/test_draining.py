@@ -74,9 +74,7 @@ async def test_every_client_gets_the_code_and_the_closes_are_spread_evenly(app: 
     assert set(codes) == {1012}
     assert 1.8 < took_s < 4.0
     quarters = Counter(min(int((moment - started) / 0.5), 3) for moment in times)
-    # Not more than that: a busy machine holds up closes and clients alike.
-    assert 0 < quarters[0] < 200, quarters
-    assert quarters[3] > 0, quarters
+    assert all(40 < quarters[quarter] < 110 for quarter in range(4)), quarters
     assert books(app) == Books(300, {(1012, SERVER): 300}, {503: 1})
 
 
