@@ -6,7 +6,7 @@ It decides which part handles a scope; it does not know how that part does it.
 import asyncio
 import inspect
 import traceback
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any, Literal, TypeVar
 
@@ -189,9 +189,15 @@ class App(Router):
     # -- ASGI ----------------------------------------------------------------------------------
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.call(scope, receive, send)
+
+    def call(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Do what calling the app does, without a coroutine of its own.
+
+        A connection's every wake-up goes through all the coroutines below its view.
+        """
         if scope["type"] == "lifespan":
-            await self._run_lifespan(receive, send)
-            return
+            return self._run_lifespan(receive, send)
         stack = self._stack
         if stack is None:
             stack = self._dispatch
@@ -199,28 +205,26 @@ class App(Router):
                 stack = middleware(stack, **options)
             self._stack = stack
         scope["app"] = self
-        await stack(scope, receive, send)
+        called: Awaitable[None] = stack(scope, receive, send)
+        return called
 
-    async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] != "websocket":
-            await self._http_app()(scope, receive, send)
-            return
+            served: Awaitable[None] = self._http_app()(scope, receive, send)
+            return served
         path = route_path(scope)
         found = self.websocket_routes.find(path)
         problem = self.runtime.unavailable()
         if problem is not None:
             wanted = None if found is None else found[0]
-            await refuse_unavailable(self.runtime, wanted, problem, scope, receive, send)
-            return
+            return refuse_unavailable(self.runtime, wanted, problem, scope, receive, send)
         if found is not None:
             route, params = found
-            await serve_connection(self.runtime, route, params, scope, receive, send)
-            return
+            return serve_connection(self.runtime, route, params, scope, receive, send)
         mount = self.find_mount(path)
         if mount is not None:
-            await call_mounted(mount, scope, receive, send)
-        else:
-            await refuse_unknown_path(self.runtime, scope, receive, send)
+            return call_mounted(mount, scope, receive, send)
+        return refuse_unknown_path(self.runtime, scope, receive, send)
 
     def _http_app(self) -> Any:
         count, app = self._http

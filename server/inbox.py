@@ -2,40 +2,119 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
+from weakref import WeakKeyDictionary
 
 from server.transport import Event, Pending, Receive, ReceiveGivenUp, is_eager
 
 
+class _NotArmed:
+    """Stands in for the next receive until the end of the loop's turn."""
+
+    def done(self) -> bool:
+        return False
+
+    def cancel(self) -> bool:
+        return True
+
+    def result(self) -> NoReturn:
+        raise asyncio.InvalidStateError
+
+    def add_done_callback(self, callback: Callable[[Any], None], /) -> None:
+        raise asyncio.InvalidStateError
+
+
+class _GivenUp(_NotArmed):
+    """Stands in for a receive that was given up before it was armed."""
+
+    def done(self) -> bool:
+        return True
+
+    def result(self) -> NoReturn:
+        raise asyncio.CancelledError
+
+
+NOT_ARMED = _NotArmed()
+_GIVEN_UP = _GivenUp()
+
+
+class _Turn:
+    """Arms the receives of a loop's turn at its end, after what the turn has sent.
+
+    Armed before, a receive would look for an answer to what has not been sent, and granian pays
+    for each look that finds nothing (docs/adr/0007-receives-are-armed-at-the-end-of-a-turn.md).
+    """
+
+    __slots__ = ("_call_soon", "_inboxes")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._call_soon = loop.call_soon
+        self._inboxes: list[Inbox] = []
+
+    def add(self, inbox: "Inbox") -> None:
+        if not self._inboxes:
+            self._call_soon(self._arm)
+        self._inboxes.append(inbox)
+
+    def _arm(self) -> None:
+        inboxes, self._inboxes = self._inboxes, []
+        for inbox in inboxes:
+            if inbox.pending is NOT_ARMED:  # and not given up meanwhile
+                inbox.arm()
+
+
+_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, _Turn] = WeakKeyDictionary()
+
+
 class Inbox:
-    """The receiving side: hands out events in order, with the next receive always armed.
+    """The receiving side: hands out events in order, with the next receive armed ahead.
 
     A receiver waits on a future of its own, never on the host's awaitable: cancelling a receiver
     (a handler's `asyncio.timeout`) must not cancel the host's receive, which could lose the
     message it was just about to deliver.
 
     Attributes:
-        pending: the armed receive; done when an event has arrived.
-        receive: arms another one.
+        pending: the next receive; done when an event has arrived.
     """
 
-    __slots__ = ("_create_future", "_faults", "_waiter", "_watched", "pending", "receive")
+    __slots__ = ("_create_future", "_faults", "_receive", "_turn", "_waiter", "_watched", "pending")
 
     def __init__(self, receive: Receive) -> None:
         loop = asyncio.get_running_loop()
         self._create_future = loop.create_future
         first: Any = receive()
         start: Callable[[], Any] = receive
-        # granian raises RuntimeError where the ASGI spec has a disconnect event.
-        self._faults: tuple[type[Exception], ...] = (RuntimeError,)
-        if not is_eager(first):
+        self._turn: _Turn | None = None
+        self._faults: tuple[type[Exception], ...] = ()
+        if is_eager(first):
+            # granian raises RuntimeError where the ASGI spec has a disconnect event.
+            self._faults = (RuntimeError,)
+            self._turn = _turns.get(loop)
+            if self._turn is None:
+                self._turn = _turns[loop] = _Turn(loop)
+        else:
             first = loop.create_task(first)
             start = lambda: loop.create_task(receive())  # type: ignore[arg-type]  # noqa: E731
-            self._faults = ()
-        self.receive = start
+        self._receive = start
         self._waiter: asyncio.Future[None] | None = None
         self._watched: Pending | None = None
         self.pending: Pending = first
+
+    def go_on(self) -> None:
+        """Have the next receive armed: the event of the last one has been taken."""
+        if self._turn is None:
+            self.pending = self._receive()
+        else:
+            self.pending = NOT_ARMED
+            self._turn.add(self)
+
+    def arm(self) -> None:
+        """Arm the next receive, and have it wake who waits for it already."""
+        receive = self._receive
+        pending = self.pending = receive()
+        if self._waiter is not None:
+            self._watched = pending
+            pending.add_done_callback(self._wake)
 
     def take(self) -> Event:
         """Return the event that has arrived, and arm the next receive.
@@ -50,7 +129,7 @@ class Inbox:
         except self._faults:
             return {"type": "websocket.disconnect", "code": 1006}
         if event["type"] == "websocket.receive":
-            self.pending = self.receive()
+            self.go_on()
         return event
 
     def arrival(self) -> asyncio.Future[None]:
@@ -64,17 +143,21 @@ class Inbox:
         """
         if self._waiter is not None and not self._waiter.done():
             raise RuntimeError("another task is receiving on this WebSocket already")
-        waiter = self._waiter = self._create_future()
-        if self._watched is not self.pending:
-            self._watched = self.pending
-            self.pending.add_done_callback(self._wake)
+        create_future = self._create_future
+        waiter = self._waiter = create_future()
+        pending = self.pending
+        if pending is not NOT_ARMED and self._watched is not pending:
+            self._watched = pending
+            pending.add_done_callback(self._wake)
         return waiter
 
     def _wake(self, _: object) -> None:
         self._watched = None  # also lets go of the event, which is cheapest while it is hot
-        waiter, self._waiter = self._waiter, None
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        waiter = self._waiter
+        if waiter is not None:
+            self._waiter = None
+            if not waiter.done():
+                waiter.set_result(None)
 
     def disconnect_event(self) -> Event | None:
         """Return the disconnect event if it has arrived, handed out or not."""
@@ -98,4 +181,7 @@ class Inbox:
 
     def cancel(self) -> None:
         """Give up the pending receive, so that a close can go out."""
+        if self.pending is NOT_ARMED:
+            self.pending = _GIVEN_UP
+            self._wake(None)
         self.pending.cancel()

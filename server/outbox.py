@@ -117,7 +117,8 @@ class PipelinedOutbox:
         """Send without waiting; False if the queue is full or the peer is gone."""
         if self._queue is not None or not self._last.done():
             return self._append(event, size_bytes)
-        pending = self._send(event)
+        send = self._send
+        pending = send(event)
         # granian answers a send on a closed transport with an awaitable of another type.
         if type(pending) is not self._pending_type:
             self._gone = True

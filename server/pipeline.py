@@ -7,7 +7,6 @@ not know how events travel. docs/topics/pipeline.md has the steps and the table 
 import asyncio
 import logging
 from collections.abc import Mapping
-from typing import Any
 
 from server.close_codes import WEBSOCKET_CLOSE_CODES, CloseCode, truncate_reason
 from server.codecs import json_bytes
@@ -147,24 +146,26 @@ async def _run_view(runtime: AppRuntime, ws: WebSocket, path_params: Mapping[str
         return
     plan = runtime.plan(ws.route)
     if plan.is_plain and not plan.inputs.parameters:
-        await _accept_and_call(runtime, ws, dict.fromkeys(plan.inputs.connections, ws))
+        if await _accept(runtime, ws):
+            await ws.route.view(ws, **dict.fromkeys(plan.inputs.connections, ws))
         return
     values = RequestValues(ws, ws.http, path_params)
     try:
         arguments = await values.arguments(plan, runtime.app_values)
-        await _accept_and_call(runtime, ws, arguments)
+        if await _accept(runtime, ws):
+            await ws.route.view(ws, **arguments)
     finally:
         await values.close()
 
 
-async def _accept_and_call(runtime: AppRuntime, ws: WebSocket, arguments: dict[str, Any]) -> None:
-    route = ws.route
-    if ws.has_ended:  # a provider refused it
-        return
+async def _accept(runtime: AppRuntime, ws: WebSocket) -> bool:
+    """Accept, if the route does that by itself; False if a provider has refused it."""
+    if ws.has_ended:
+        return False
     runtime.connections.add(ws)
-    if route.auto_accept:
-        await ws.accept(ws.choose_subprotocol(route.subprotocols))
-    await route.view(ws, **arguments)
+    if ws.route.auto_accept:
+        await ws.accept(ws.choose_subprotocol(ws.route.subprotocols))
+    return True
 
 
 async def _finish(ws: WebSocket, code: int, reason: str, *, status: int) -> None:

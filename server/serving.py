@@ -21,22 +21,23 @@ from workers.worker import Place
 class Served:
     """An app in its worker."""
 
-    def __init__(self, asgi: ASGIApp) -> None:
-        self.asgi = asgi
+    def __init__(self, app: App | ASGIApp) -> None:
+        self._app = app if isinstance(app, App) else None
+        self.asgi: ASGIApp = app.call if isinstance(app, App) else app
 
     async def drain(self, *, drain_s: float, is_replaced: bool) -> None:
         """Close all connections: 1012 if another worker takes over, 1001 if the server ends.
 
         What a foreign ASGI app holds is its own.
         """
-        if isinstance(self.asgi, App):
+        if self._app is not None:
             code = CloseCode.SERVICE_RESTART if is_replaced else CloseCode.GOING_AWAY
-            await self.asgi.drain(code=code, drain_s=drain_s, refuse=not is_replaced)
+            await self._app.drain(code=code, drain_s=drain_s, refuse=not is_replaced)
 
     def handle_message(self, message: Message) -> None:
         """Take what another process sent."""
-        if isinstance(self.asgi, App):
-            self.asgi.handle_message(message)
+        if self._app is not None:
+            self._app.handle_message(message)
 
 
 def load(options: dict[str, Any], place: Place) -> Served:

@@ -6,8 +6,8 @@ What the host does decides the shape (docs/topics/host.md):
 
 - granian starts `send(event)` when it is called and returns a future-like object, so sends are
   not awaited: the end of one starts the next, and only a full queue (the window) is waited for.
-- granian answers pings and notices a lost peer only while a `receive()` is pending, so one is
-  always armed before the current message is handed out.
+- granian answers pings and notices a lost peer only while a `receive()` is pending, so the next is
+  armed at the end of the loop's turn in which a message is handed out.
 - granian's `close` waits for a pending `receive()` for ever, so that is cancelled first.
 - Other hosts (and any middleware that wraps `send` or `receive`) return coroutines, which run
   only when awaited: a receive then becomes a task, and sends wait in a queue.

@@ -23,7 +23,7 @@ from server.exceptions import (
     WebSocketException,
     sole_cause,
 )
-from server.inbox import Inbox
+from server.inbox import NOT_ARMED, Inbox
 from server.states import CONNECTED, Phase, WebSocketState
 from server.transport import Event
 
@@ -147,7 +147,7 @@ class WebSocket(Connection):
         if self._phase is not CONNECTED:
             self._refuse("receive")
         inbox = self._inbox
-        while not inbox.pending.done():
+        while inbox.pending is NOT_ARMED or not inbox.pending.done():
             await inbox.arrival()
         payload = self._take_payload(inbox, kind)
         if payload is None:
@@ -164,7 +164,7 @@ class WebSocket(Connection):
                     return
                 self._refuse("receive")
             inbox = self._inbox
-            while not inbox.pending.done():
+            while inbox.pending is NOT_ARMED or not inbox.pending.done():
                 await inbox.arrival()
             payload = self._take_payload(inbox, kind)
             if payload is None:
@@ -183,7 +183,7 @@ class WebSocket(Connection):
             return None
         if payload is None:
             return None
-        inbox.pending = inbox.receive()
+        inbox.go_on()
         size = len(payload)
         if kind == "text" and not payload.isascii():
             size = len(payload.encode())
@@ -251,7 +251,8 @@ class WebSocket(Connection):
         # An ASCII str knows that it is one, so the common case costs no encoding.
         size = len(text) if text.isascii() else len(text.encode())
         event: Event = {"type": "websocket.send", "text": text}
-        if not self.offer(event, size):
+        offer = self.offer  # calling a slot's value at once is slower
+        if not offer(event, size):
             await self.post(event, size)
 
     async def send_bytes(self, data: bytes | bytearray | memoryview) -> None:
@@ -262,7 +263,8 @@ class WebSocket(Connection):
             data = bytes(data)
         size = len(data)
         event: Event = {"type": "websocket.send", "bytes": data}
-        if not self.offer(event, size):
+        offer = self.offer
+        if not offer(event, size):
             await self.post(event, size)
 
     async def send_json(self, message: Any, mode: Mode = "text") -> None:

@@ -63,6 +63,7 @@ async def refusal(url: str) -> tuple[int, str]:
 
 async def test_every_client_gets_the_code_and_the_closes_are_spread_evenly(app: App) -> None:
     async with embedded(app) as url, clients(url, 300) as connected:
+        await until(lambda: app.room("all").count() == 300)
         ends = asyncio.gather(*map(end_of, connected))
         started = time.monotonic()
         drained = await drain(app.runtime, code=1012, spread_s=2.0, deadline_s=10.0, refuse=True)
@@ -146,6 +147,7 @@ async def test_handshakes_under_way_are_refused_when_they_come_to_their_accept(a
 
 async def test_a_worker_that_is_replaced_serves_late_clients_and_closes_them_last(app: App) -> None:
     async with embedded(app) as url, clients(url, 50) as connected:
+        await until(lambda: app.room("all").count() == 50)  # the views have got that far, too
         ends = asyncio.gather(*map(end_of, connected))
         draining = asyncio.create_task(
             drain(app.runtime, code=1012, spread_s=1.0, deadline_s=10.0, refuse=False)
