@@ -47,7 +47,7 @@ from server.exceptions import (
 )
 from server.params import Cookie, Depends, Header, Query
 from server.providers import Provider, discover_providers, override_provider, provider, useprovider
-from server.rooms import Room
+from server.room import Joined, Published, Room, RoomMessage
 from server.routes import Router
 from server.states import WebSocketState
 from server.websocket import WebSocket
@@ -79,15 +79,18 @@ __all__ = [
     "ExpectedAsync",
     "Header",
     "InvalidMessage",
+    "Joined",
     "MessageTooBig",
     "ParameterError",
     "Provider",
     "ProviderDeclarationError",
     "ProviderDoesNotExist",
     "ProviderError",
+    "Published",
     "Query",
     "RecursiveProviderError",
     "Room",
+    "RoomMessage",
     "RouteError",
     "Router",
     "SettingsError",

@@ -19,15 +19,17 @@ from server.handshake import Scope, route_path
 from server.http import build_http, call_mounted
 from server.ledger import Ledger, labels, private_ledger
 from server.pipeline import refuse_unavailable, refuse_unknown_path, serve_connection
-from server.rooms import Room, check_room_name
+from server.retention import Keep
+from server.room import Room, check_room_name
 from server.routes import HTTPRoute, Router, WebSocketRoute
 from server.runtime import AppRuntime
 from server.transport import Receive, Send, TransportLimits
 from server.websocket import WebSocket
-from workers.doorbell import Disconnect, Message
+from workers.doorbell import Disconnect, Message, Wake
 from workers.layout import CODES
 from workers.segment import Segment
 
+EventName = Literal["startup", "shutdown", "join", "leave", "missed"]
 H = TypeVar("H", bound=Callable[..., Any])
 Lifespan = Callable[["App"], AbstractAsyncContextManager[Any]]
 DEFAULT_MAX_MESSAGE_SIZE = 1 << 20
@@ -85,17 +87,25 @@ class App(Router):
         """Take the served process's settings; before the first connection."""
         self.runtime.limits = limits
 
-    def on(self, event: Literal["startup", "shutdown"]) -> Callable[[H], H]:
-        """Register a handler, async or not, for the start or the end of each worker process.
+    def on(self, event: EventName) -> Callable[[H], H]:
+        """Register a handler, async or not.
+
+        "startup" and "shutdown" are called, without arguments, at the start and the end of each
+        worker process. "join" and "leave" are called with a connection and the name of a room, in
+        the connection's worker, after it has joined, and after it has left or ended (not if its
+        worker was killed). "missed" is called with both when the worker was too far behind to get
+        all of the room's messages (None: of the broadcasts); without such a handler the connection
+        is closed with 1013 then.
 
         Raises:
             ValueError: another event.
         """
-        if event not in self._handlers:
-            raise ValueError(f"on({event!r}): the events are 'startup' and 'shutdown'")
+        handlers = {**self._handlers, **self.runtime.rooms.handlers}
+        if event not in handlers:
+            raise ValueError(f"on({event!r}): the events are {', '.join(map(repr, handlers))}")
 
         def register(handler: H) -> H:
-            self._handlers[event].append(handler)
+            handlers[event].append(handler)
             return handler
 
         return register
@@ -144,7 +154,9 @@ class App(Router):
 
     def handle_message(self, message: Message) -> None:
         """Take what another process has sent to this worker; in its event loop."""
-        if isinstance(message, Disconnect):
+        if isinstance(message, Wake):
+            self.runtime.rooms.bus.poll()
+        elif isinstance(message, Disconnect):
             found = self.runtime.ledger.find(message.ids)
             task = asyncio.create_task(close_some(found, message.code, message.reason))
             self._closing.add(task)
@@ -175,16 +187,34 @@ class App(Router):
     async def broadcast(
         self, message: Any, *, route: str | None = None, exclude: Collection[WebSocket] = ()
     ) -> None:
-        """Send `message` to every connection of this worker.
+        """Send `message` to every connection, on whatever worker.
 
         Args:
             route: only connections of this route pattern, such as "/chat/{channel}".
             exclude: connections that do not get it.
+
+        Raises:
+            ValueError: there is no such route.
+            TypeError, MessageTooLarge, JournalStalled: as `Room.publish`.
         """
-        targets = [
-            ws for ws in self.runtime.connections if route is None or ws.route.pattern.text == route
-        ]
-        await self.runtime.rooms.deliver(message, targets, exclude)
+        if route is not None and all(route != one.pattern.text for one in self.websocket_list):
+            raise ValueError(f"there is no route {route!r} to broadcast to")
+        await self.runtime.rooms.broadcast(message, route, exclude)
+
+    def retain(
+        self, pattern: str, *, messages: int | None = None, age_s: float | None = None
+    ) -> None:
+        """Bound the history of rooms: what is beyond is neither in it nor recovered.
+
+        Args:
+            pattern: of their names, such as "chat/*"; the first that was given and fits counts.
+            messages: at most so many of the last; 0 keeps none.
+            age_s: none that is older, in seconds.
+
+        Raises:
+            ValueError: a bound below zero.
+        """
+        self.runtime.rooms.retention.add(pattern, Keep(messages, age_s))
 
     # -- ASGI ----------------------------------------------------------------------------------
 
@@ -259,6 +289,7 @@ class App(Router):
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self.runtime.app_values.close)
             await self._prepare()
+            self.runtime.rooms.bus.keep_watch()
             if self._lifespan is not None:
                 await stack.enter_async_context(self._lifespan(self))
             await self._call_handlers("startup")

@@ -26,7 +26,7 @@ from server.serving import options
 from server.settings import Settings, add_sources, as_toml, explain, split_config_flag
 from workers.crew import CrewConfig
 from workers.granian import leave
-from workers.layout import Labels, Layout, Sizes
+from workers.layout import WORD_BYTES, Labels, Layout, Sizes
 from workers.listener import ListenerOptions
 from workers.preflight import (
     PreflightError,
@@ -100,6 +100,9 @@ def _sizes(settings: Settings, rows: list[dict[str, Any]]) -> Sizes:
         slots=2 * settings.workers,  # so that a reload overlaps
         rows_per_slot=settings.registry_rows,
         routes=max(64, 2 * len(rows)),  # a reload may bring more
+        rooms=settings.rooms,
+        memberships_per_slot=settings.memberships,
+        ring_words=(settings.journal_mib << 20) // WORD_BYTES,
     )
 
 

@@ -81,7 +81,7 @@ class Connection(Recorded):
         self._connect_event_given = False
         self._close_finished: asyncio.Event | None = None
         self._unsent_close: Event | None = None
-        self._rooms: set[str] = set()
+        self._rooms: dict[str, int | None] = {}  # to the bus's ticket, None while it is joining
         self._handling_since_s = 0.0
         self.offer: Callable[[Event, int], bool] = take_nothing
 

@@ -33,6 +33,7 @@ STATUSES = (
 """The HTTP statuses that refusals are counted by; all others are `other`."""
 
 PRIVATE_ROWS = 16_384
+PRIVATE_RING_BYTES = 64 << 20  # what is not written to takes no memory
 _ROUND_S = 0.9
 _TICKS_A_ROUND = 50
 _VISITS_A_TICK = 500  # when that is enough to see all connections in a round
@@ -51,7 +52,15 @@ def labels(routes: Iterable[str], close_codes: Iterable[int]) -> Labels:
 
 def private_ledger(names: Labels) -> "Ledger":
     """Return the ledger of a process that no supervisor has started: in memory of its own."""
-    sizes = Sizes(workers=1, slots=1, rows_per_slot=PRIVATE_ROWS, routes=1 + len(names.routes))
+    sizes = Sizes(
+        workers=1,
+        slots=1,
+        rows_per_slot=PRIVATE_ROWS,
+        routes=1 + len(names.routes),
+        rooms=PRIVATE_ROWS,
+        memberships_per_slot=4 * PRIVATE_ROWS,
+        ring_words=PRIVATE_RING_BYTES // WORD_BYTES,
+    )
     segment = Segment.private(
         sizes, routes=names.routes, codes=names.codes, statuses=names.statuses
     )

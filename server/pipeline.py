@@ -106,8 +106,8 @@ async def serve_connection(
         await _finish(ws, CloseCode.NORMAL_CLOSURE, "", status=403)
     finally:
         runtime.connections.discard(ws)
-        runtime.rooms.leave_all(ws)
         try:
+            await runtime.rooms.leave_all(ws)
             await ws.settled()
         finally:
             runtime.ledger.leave(ws)

@@ -1,166 +1,357 @@
-"""Owns rooms and broadcast inside one worker process; knows no wire and no other process.
+"""Owns who is a member of what in this worker, joins with recovery, and delivery to many.
 
-A message is encoded once per codec and handed to every member without waiting for any: a member
-whose outbox is full is closed with 1013, the others do not notice.
+A message is encoded once when it is published and once more for members of another codec, and is
+handed to every member without waiting for any. How it gets to the worker is the bus's matter.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from server.close_codes import CloseCode
-from server.codecs import Codec
+from server.codecs import MSGPACK, Codec, json_bytes
 from server.exceptions import WebSocketDisconnect
+from server.retention import Keep, Retention
+from server.room import Joined, Published, check_room_name, epoch_text, parse_epoch
 from server.transport import Event
+from workers.bus import GIVE_WAY_S, Bus
+from workers.journal import ConnectionId
+from workers.publisher import Message, key_of
+from workers.registry import id_text, parse_id
+from workers.room_tables import Kind
 
 if TYPE_CHECKING:
     from server.runtime import AppRuntime
     from server.websocket import WebSocket
 
 log = logging.getLogger("switchboard.rooms")
-MAX_ROOM_NAME_BYTES = 255
 PATIENCE_S = 1.0
-"""How long publishers give way to a member whose window is half full, before it may fill up."""
-_GIVE_WAY_S = 0.001
+"""How long messages wait for a member whose window is half full, before it may fill up."""
 
-
-class Room:
-    """A handle to one room by name; making one costs nothing and creates nothing."""
-
-    __slots__ = ("_rooms", "name")
-
-    def __init__(self, rooms: "Rooms", name: str) -> None:
-        self._rooms = rooms
-        self.name = name
-
-    async def publish(self, message: Any, *, exclude: "WebSocket | None" = None) -> None:
-        """Send `message` to every member in this worker.
-
-        Args:
-            message: str and bytes go as they are, everything else is encoded as JSON, or
-                MessagePack for members of that codec.
-            exclude: a member that does not get it.
-
-        Raises:
-            TypeError: the message cannot be encoded; nobody got it.
-        """
-        members = self._rooms.members(self.name)
-        await self._rooms.deliver(message, members, () if exclude is None else (exclude,))
-
-    def count(self) -> int:
-        """How many connections of this worker are members."""
-        return len(self._rooms.members(self.name))
-
-    def members(self) -> list["WebSocket"]:
-        """The connections of this worker that are members, in order of joining."""
-        return list(self._rooms.members(self.name))
+RoomHandler = Callable[..., Awaitable[None] | None]
+EVENTS = ("join", "leave", "missed")
 
 
 class Rooms:
-    """Who is a member of what, and the delivery to many."""
+    """The memberships of this worker's connections, and the delivery to them.
+
+    Attributes:
+        retention: what is kept of which room's history.
+        handlers: called for each event with the connection and the room's name.
+    """
 
     def __init__(self, runtime: "AppRuntime") -> None:
         self._runtime = runtime
-        self._members: dict[str, dict[WebSocket, None]] = {}
+        self._bus: Bus | None = None
+        self._live: dict[str, dict[WebSocket, None]] = {}
         self._kicking: dict[WebSocket, asyncio.Task[None]] = {}
+        self._telling: set[asyncio.Task[None]] = set()
+        self.retention = Retention()
+        self.handlers: dict[str, list[RoomHandler]] = {event: [] for event in EVENTS}
 
-    def join(self, ws: "WebSocket", name: str) -> None:
-        """Make `ws` a member.
+    @property
+    def bus(self) -> Bus:
+        """The bus of this worker, made at its first use."""
+        bus = self._bus
+        if bus is None:
+            bus = self._bus = self._runtime.make_bus()
+            bus.listen(self._deliver, self._tell_missed)
+        return bus
 
-        Raises:
-            TypeError, ValueError: not a room name.
-        """
+    # -- members ---------------------------------------------------------------------------------
+
+    async def join(
+        self, ws: "WebSocket", name: str, since: int | None, epoch: str | None
+    ) -> Joined:
+        """Make `ws` a member; see `WebSocket.join`."""
         check_room_name(name)
-        self._members.setdefault(name, {})[ws] = None
-        ws._rooms.add(name)
+        wanted = _wanted(since, epoch)
+        if name in ws._rooms:
+            position = self.bus.position(name)
+            assert position is not None, "a room with a member has an entry"
+            return Joined(epoch_text(position.epoch), position.offset, recovered=False)
+        assert ws.entry is not None, "it was accepted"
+        assert ws.entry.row is not None, "its view still runs"
+        ws._rooms[name] = None
+        try:
+            ticket = await self.bus.enter(name, ws.entry.row)
+        except BaseException:
+            ws._rooms.pop(name, None)
+            raise
+        if ws.has_ended or name not in ws._rooms:  # meanwhile
+            ws._rooms.pop(name, None)
+            self.bus.leave(name, ticket)
+            raise ws._disconnect()
+        ws._rooms[name] = ticket
+        try:
+            recovered = wanted is not None and await self._recover(ws, name, *wanted)
+        except _TooSlow:
+            await ws.kick(CloseCode.TRY_AGAIN_LATER, "missed messages")
+            raise ws._disconnect() from None
+        # Nothing may be awaited between the last look at the position and this.
+        position = self.bus.seen(name)
+        self._live.setdefault(name, {})[ws] = None
+        if wanted is not None:
+            self.bus.note("recovered" if recovered else "not_recovered")
+        await self._call("join", ws, name)
+        return Joined(epoch_text(position.epoch), position.offset, recovered)
 
-    def leave(self, ws: "WebSocket", name: str) -> None:
+    async def _recover(self, ws: "WebSocket", name: str, since: int, epoch: int) -> bool:
+        """Send all that was published after `since`, or nothing; True if that was possible."""
+        position = self.bus.seen(name)
+        if epoch != position.epoch or since > position.offset:
+            return False
+        missed = self._kept(name, position.epoch, since, position.offset)
+        if len(missed) != position.offset - since:
+            return False
+        done = since
+        while True:
+            for message in missed:
+                await self._replay(ws, name, message)
+            done += len(missed)
+            # What came while this one was waited for, which it is not handed as a live member.
+            now = self.bus.seen(name).offset
+            if now == done:
+                return True
+            missed = self.bus.history(name, epoch=epoch, since=done, until=now)
+            if len(missed) != now - done:
+                raise _TooSlow
+
+    def _kept(self, name: str, epoch: int, since: int, until: int) -> list[Message]:
+        keep = self.retention.of(name)
+        not_before_ns = _not_before_ns(keep)
+        return self.bus.history(
+            name,
+            epoch=epoch,
+            since=since,
+            until=until,
+            limit=keep.messages,
+            not_before_ns=not_before_ns,
+        )
+
+    async def _replay(self, ws: "WebSocket", name: str, message: Message) -> None:
+        if message.excluded and _id_of(ws) in message.excluded:
+            return
+        event, size_bytes = _Encoded(message).of(ws.codec)
+        if not ws.offer(event, size_bytes):
+            await ws.post(event, size_bytes)
+        if ws.has_ended:
+            raise ws._disconnect()
+        if name not in ws._rooms:
+            raise RuntimeError(f"leave({name!r}) while another task was joining it")
+
+    async def leave(self, ws: "WebSocket", name: str) -> None:
         """End a membership, if there is one."""
-        members = self._members.get(name)
-        if members is not None:
-            members.pop(ws, None)
-            if not members:
-                del self._members[name]
-        ws._rooms.discard(name)
+        if self._drop(ws, name):
+            await self._call("leave", ws, name)
 
-    def leave_all(self, ws: "WebSocket") -> None:
+    async def leave_all(self, ws: "WebSocket") -> None:
         """End all memberships of a connection that is ending."""
-        for name in tuple(ws._rooms):
-            self.leave(ws, name)
+        left = [name for name in tuple(ws._rooms) if self._drop(ws, name)]
+        for name in left:
+            await self._call("leave", ws, name)
 
-    def members(self, name: str) -> Collection["WebSocket"]:
-        """The members of a room; empty if there is no such room."""
-        return self._members.get(name, {}).keys()
+    def _drop(self, ws: "WebSocket", name: str) -> bool:
+        if name not in ws._rooms:
+            return False
+        ticket = ws._rooms.pop(name)
+        live = self._live.get(name)
+        if live is not None:
+            live.pop(ws, None)
+            if not live:
+                del self._live[name]
+        if ticket is None:  # it is just joining
+            return False
+        self.bus.leave(name, ticket)
+        return True
 
-    async def deliver(
-        self, message: Any, targets: Iterable["WebSocket"], exclude: Collection["WebSocket"]
-    ) -> None:
-        """Hand `message` to all targets at once; then give way if one has begun to lag.
+    async def _call(self, event: str, ws: "WebSocket", name: str | None) -> None:
+        for handler in self.handlers[event]:
+            result = handler(ws, name)
+            if result is not None:
+                await result
 
-        A publisher that never lets the loop and the host's threads run would fill the windows of
-        peers that read well. One that stays behind is waited for no longer than `PATIENCE_S`.
+    # -- publishing ------------------------------------------------------------------------------
+
+    async def publish(self, name: str, message: Any, exclude: Any) -> Published:
+        """Publish to a room; see `Room.publish`."""
+        kind, payload = encode(message)
+        position = await self.bus.publish(name, kind, payload, excluded=_ids(exclude))
+        await self._give_way()
+        return Published(epoch_text(position.epoch), position.offset)
+
+    async def broadcast(self, message: Any, route: str | None, exclude: Any) -> None:
+        """Publish to all connections, or to those of a route."""
+        kind, payload = encode(message)
+        key = 0 if route is None else key_of(route)
+        await self.bus.broadcast(key, kind, payload, excluded=_ids(exclude))
+        await self._give_way()
+
+    async def _give_way(self) -> None:
+        """Have a publisher wait while members lag.
+
+        One that never lets the loop and the host's threads run would fill the windows of peers that
+        read well.
         """
-        filling = self._hand_over(message, targets, exclude)
-        if filling is not None and time.monotonic() - filling < PATIENCE_S:
-            await asyncio.sleep(_GIVE_WAY_S)
+        if self.bus.is_giving_way:
+            await asyncio.sleep(GIVE_WAY_S)
 
-    def _hand_over(
-        self, message: Any, targets: Iterable["WebSocket"], exclude: Collection["WebSocket"]
-    ) -> float | None:
+    def kept(self, name: str, since: int, limit: int) -> list[Message]:
+        """Return the last messages of a room that are kept."""
+        keep = self.retention.of(name)
+        if keep.messages is not None:
+            limit = min(limit, keep.messages)
+        return self.bus.history(name, since=since, limit=limit, not_before_ns=_not_before_ns(keep))
+
+    # -- delivery --------------------------------------------------------------------------------
+
+    def _deliver(self, message: Message) -> bool:
+        """Hand a message to its members; True if one has begun to lag, and is to be waited for."""
+        targets: Iterable[WebSocket]
+        if message.room is None:
+            targets = self._of_route(message.epoch)
+        else:
+            targets = self._live.get(message.room, ())
+        if message.excluded:
+            ids = {id_text(*id) for id in message.excluded}
+            targets = [ws for ws in targets if ws.id not in ids]
+        filling = self._hand_over(_Encoded(message), tuple(targets))
+        return filling is not None and time.monotonic() - filling < PATIENCE_S
+
+    def _of_route(self, key: int) -> list["WebSocket"]:
+        connections = self._runtime.connections
+        if not key:
+            return list(connections)
+        return [ws for ws in connections if key_of(ws.route.pattern.text) == key]
+
+    def _hand_over(self, message: "_Encoded", targets: Collection["WebSocket"]) -> float | None:
         """Send to all without awaiting; return when the latest to lag began to, or None."""
-        events: dict[Codec, tuple[Event, int]] = {}
         latest: float | None = None
-        for ws in tuple(targets):
-            if ws in exclude or ws in self._kicking:
+        delivered = 0
+        for ws in targets:
+            if ws in self._kicking:
                 continue
-            codec = ws.codec
-            encoded = events.get(codec)
-            if encoded is None:
-                encoded = events[codec] = encode_event(message, codec.encode)
             try:
-                if not ws.enqueue(*encoded):
+                if not ws.enqueue(*message.of(ws.codec)):
                     self._kick(ws)
             except (WebSocketDisconnect, RuntimeError):
                 # It left, or was closed, a moment ago; its own handler notices.
                 continue
+            delivered += 1
             since = ws._outbox.filling_since
             if since is not None and (latest is None or since > latest):
                 latest = since
+        self.bus.note("delivered", delivered)
         return latest
 
     def _kick(self, ws: "WebSocket") -> None:
         self._runtime.count_slow_consumer(ws.route)
         log.warning("%s: slow consumer closed with 1013", ws.route.pattern.text)
-        self.leave_all(ws)
-        kick = ws.kick(CloseCode.TRY_AGAIN_LATER, "slow consumer")
-        task = self._kicking[ws] = asyncio.get_running_loop().create_task(kick)
+        self._close(ws, "slow consumer")
+
+    def _close(self, ws: "WebSocket", reason: str) -> None:
+        """Close from outside its view; it leaves its rooms at once."""
+        if ws in self._kicking:
+            return
+        left = [name for name in tuple(ws._rooms) if self._drop(ws, name)]
+        task = asyncio.get_running_loop().create_task(self._end(ws, reason, left))
+        self._kicking[ws] = task
         task.add_done_callback(lambda _: self._kicking.pop(ws, None))
 
+    async def _end(self, ws: "WebSocket", reason: str, left: Sequence[str]) -> None:
+        await ws.kick(CloseCode.TRY_AGAIN_LATER, reason)
+        for name in left:
+            await self._call("leave", ws, name)
 
-def encode_event(message: Any, encode: Callable[[Any], str | bytes]) -> tuple[Event, int]:
-    """Return the event that carries `message`, and its payload's size in bytes.
+    # -- what the ring has overtaken -------------------------------------------------------------
 
-    Args:
-        encode: used for what is neither str nor bytes.
-    """
-    payload = message if isinstance(message, str | bytes) else encode(message)
-    if isinstance(payload, str):
-        return {"type": "websocket.send", "text": payload}, len(payload.encode())
-    return {"type": "websocket.send", "bytes": payload}, len(payload)
+    def _tell_missed(self, name: str | None) -> None:
+        """Tell members that they have missed messages; see `App.on`."""
+        members = list(self._live.get(name, ()) if name is not None else self._runtime.connections)
+        where = "broadcasts" if name is None else f"room {name!r}"
+        log.warning("%s: messages were lost to %d connections: too far behind", where, len(members))
+        self.bus.note("incomplete", len(members))
+        for ws in members:
+            if not self.handlers["missed"]:
+                self._close(ws, "missed messages")
+                continue
+            task = asyncio.get_running_loop().create_task(self._call("missed", ws, name))
+            self._telling.add(task)
+            task.add_done_callback(self._telling.discard)
 
 
-def check_room_name(name: str) -> None:
-    """Refuse what cannot name a room.
+class _TooSlow(Exception):
+    """The ring has overtaken a member that was being sent what it had missed."""
+
+
+class _Encoded:
+    """A message as one event for each codec."""
+
+    __slots__ = ("_events", "_message")
+
+    def __init__(self, message: Message) -> None:
+        self._message = message
+        self._events: dict[Codec, tuple[Event, int]] = {}
+
+    def of(self, codec: Codec) -> tuple[Event, int]:
+        """Return the event for members of a codec, and its payload's size in bytes."""
+        found = self._events.get(codec)
+        if found is None:
+            found = self._events[codec] = self._encode(codec)
+        return found
+
+    def _encode(self, codec: Codec) -> tuple[Event, int]:
+        data = self._message.data
+        if self._message.kind is Kind.JSON and codec is MSGPACK:
+            data = MSGPACK.encode(msgspec.json.decode(data))
+        if isinstance(data, str):
+            size_bytes = len(data) if data.isascii() else len(data.encode())
+            return {"type": "websocket.send", "text": data}, size_bytes
+        return {"type": "websocket.send", "bytes": data}, len(data)
+
+
+def encode(message: Any) -> tuple[Kind, bytes]:
+    """Return a message as it is published.
 
     Raises:
-        TypeError: not a str.
-        ValueError: empty, over 255 bytes of UTF-8, or with control characters.
+        TypeError: it, or something inside it, has no JSON form.
+        ValueError: text that is no Unicode.
     """
-    if not isinstance(name, str):
-        raise TypeError(f"a room name is a str, not {type(name).__name__}")
-    if not name or len(name.encode("utf-8", "replace")) > MAX_ROOM_NAME_BYTES:
-        raise ValueError(f"a room name has 1 to {MAX_ROOM_NAME_BYTES} bytes")
-    if not name.isprintable():
-        raise ValueError(f"room name {name!r} has characters that do not print")
+    if isinstance(message, str):
+        return Kind.TEXT, message.encode()
+    if isinstance(message, bytes | bytearray | memoryview):
+        return Kind.BYTES, bytes(message)
+    return Kind.JSON, json_bytes(message)
+
+
+def _wanted(since: Any, epoch: str | None) -> tuple[int, int] | None:
+    """Return from where a client wants to be sent what it has missed, or None."""
+    if since is None and epoch is None:
+        return None
+    if since is None or epoch is None:
+        raise TypeError("join() takes since and epoch together, as an earlier join returned them")
+    if not isinstance(since, int) or isinstance(since, bool):
+        raise TypeError(f"since must be an int, not {type(since).__name__}")
+    if since < 0:
+        raise ValueError(f"since is an offset, 0 or more, not {since}")
+    return since, parse_epoch(epoch)
+
+
+def _not_before_ns(keep: Keep) -> int:
+    return 0 if keep.age_s is None else time.time_ns() - int(keep.age_s * 1e9)
+
+
+def _id_of(ws: "WebSocket") -> ConnectionId | None:
+    return parse_id(ws.id) if ws.id is not None else None
+
+
+def _ids(exclude: Any) -> list[ConnectionId]:
+    """Return the ids of the connections that are not to get a message."""
+    if exclude is None:
+        return []
+    several = exclude if isinstance(exclude, Collection) else (exclude,)
+    return [id for ws in several if (id := _id_of(ws)) is not None]

@@ -16,6 +16,7 @@ from server.providers import STORE
 from server.rooms import Rooms
 from server.routes import HTTPRoute, WebSocketRoute
 from server.transport import TransportLimits
+from workers.bus import Bus, SegmentBus
 
 if TYPE_CHECKING:
     from server.connection import Connection
@@ -79,6 +80,11 @@ class AppRuntime:
     def is_adopted(self) -> bool:
         """Whether the books are a server's; unused ones are not."""
         return self._ledger is not None and self._ledger.segment.path is not None
+
+    def make_bus(self) -> Bus:
+        """Return the bus of this worker."""
+        ledger = self.ledger
+        return SegmentBus(ledger.segment, ledger.slot)
 
     # -- admission -----------------------------------------------------------------------------
 

@@ -73,6 +73,9 @@ class Settings:
         admin_port: Port of /metrics, /healthz, /readyz, /connections; 0 takes a free one.
         backlog: Handshakes the kernel may queue per worker.
         registry_rows: Connections each worker may hold; more are refused with 503.
+        rooms: Rooms the server may have; those without members make way for others.
+        memberships: Rooms that the connections of a worker may be in, added up.
+        journal_mib: Size of the ring of published messages, in MiB; a message is at most an eighth.
         drain_s: Seconds over which a stop or reload closes the connections of a worker.
         stop_timeout_s: Seconds a drained worker has to end before it is killed.
         ready_timeout_s: Seconds a new worker has to become ready.
@@ -91,6 +94,9 @@ class Settings:
     admin_port: Annotated[Whole, Parameter(validator=Number(gte=0, lte=65535))] = 9464
     backlog: Annotated[Whole, Parameter(validator=Number(gte=128, lte=65535))] = 4096
     registry_rows: Annotated[Whole, Parameter(validator=Number(gte=16, lte=1_000_000))] = 16_384
+    rooms: Annotated[Whole, Parameter(validator=Number(gte=16, lte=1_000_000))] = 16_384
+    memberships: Annotated[Whole, Parameter(validator=Number(gte=16, lte=10_000_000))] = 65_536
+    journal_mib: Annotated[Whole, Parameter(validator=Number(gte=1, lte=65_536))] = 64
     drain_s: Seconds = 30.0
     stop_timeout_s: Annotated[Whole, Parameter(validator=Number(gte=1, lte=3600))] = 15
     ready_timeout_s: Seconds = 60.0

@@ -24,6 +24,7 @@ from server.exceptions import (
     sole_cause,
 )
 from server.inbox import NOT_ARMED, Inbox
+from server.room import Joined
 from server.states import CONNECTED, Phase, WebSocketState
 from server.transport import Event
 
@@ -349,15 +350,28 @@ class WebSocket(Connection):
 
     # -- rooms ---------------------------------------------------------------------------------
 
-    async def join(self, room: str) -> None:
-        """Become a member of a room; joining again changes nothing."""
+    async def join(
+        self, room: str, *, since: int | None = None, epoch: str | None = None
+    ) -> Joined:
+        """Become a member of a room; joining again changes nothing.
+
+        With `since` and `epoch`, which an earlier join or publish returned, first what was
+        published after that is sent, in order, and then what is published from now on; or, if not
+        all of it is kept any more, nothing of it.
+
+        Raises:
+            TypeError, ValueError: no name of a room, or no such place in it.
+            WebSocketDisconnect: the connection has ended, or cannot keep up with the room (1013).
+            DirectoryFull, MembershipsFull: there is no place for another room, or membership.
+            JournalStalled: a stopped process holds the journal.
+        """
         if self._phase is not CONNECTED:
             self._refuse("receive")
-        self._app.rooms.join(self, room)
+        return await self._app.rooms.join(self, room, since, epoch)
 
     async def leave(self, room: str) -> None:
         """Leave a room; a room not joined changes nothing."""
-        self._app.rooms.leave(self, room)
+        await self._app.rooms.leave(self, room)
 
     @property
     def rooms(self) -> frozenset[str]:

@@ -39,6 +39,7 @@ class Disconnect(msgspec.Struct, tag="disconnect", frozen=True):
 Message = Wake | Disconnect
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Message).decode
+_WAKE = _encode(Wake())
 
 
 class Doorbell:
@@ -89,6 +90,34 @@ class Doorbell:
             self._loop.remove_reader(self._socket.fileno())
         self._socket.close()
         self._path.unlink(missing_ok=True)
+
+
+class Bell:
+    """Wakes slots, without waiting, over one socket.
+
+    A slot whose queue is full has something to read, and so wakes anyway; one where nobody listens
+    has ended, or looks into the journal when it starts to listen.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._paths: dict[int, str] = {}
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.setblocking(False)
+
+    def wake(self, slot: int) -> None:
+        """Say that there is something new in the segment."""
+        path = self._paths.get(slot)
+        if path is None:
+            path = self._paths[slot] = str(socket_path(self._directory, slot))
+        try:
+            self._socket.sendto(_WAKE, path)
+        except (BlockingIOError, FileNotFoundError, ConnectionRefusedError):
+            pass
+
+    def close(self) -> None:
+        """Let go of the socket; may be called again."""
+        self._socket.close()
 
 
 def _send(path: str, data: bytes) -> bool:

@@ -7,13 +7,18 @@ computed from them. Offsets are in words unless a name says bytes. See docs/topi
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from enum import IntEnum
 from typing import NamedTuple
 
+from workers.fields import WORD_BYTES as WORD_BYTES
+from workers.fields import Field as Field
+from workers.fields import length as length
+from workers.fields import places as places
+from workers.room_tables import BUS_WORDS, JOURNAL_WORDS, MEMBERSHIP_WORDS, ROOM_WORDS
+
 MAGIC = 0x6462_6863_7469_7773  # "switchbd", which also tells the byte order
-VERSION = 1
-WORD_BYTES = 8
+VERSION = 2
 
 # Index spaces: how many there may be at most.
 CODES = 64
@@ -62,17 +67,6 @@ class RowState(IntEnum):
     CLOSING = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
-    """Consecutive words with one meaning and one writer at a time."""
-
-    name: str
-    words: int
-    unit: str
-    writer: str
-    meaning: str
-
-
 _SUPERVISOR = "supervisor"
 _WORKER = "its worker"
 _HEIR = "its worker, after its death the reaper"
@@ -89,6 +83,9 @@ HEADER = (
     Field("slots", 1, "", _SUPERVISOR, "how many there are"),
     Field("rows_per_slot", 1, "rows", _SUPERVISOR, "connections that a worker can have"),
     Field("routes", 1, "", _SUPERVISOR, "room for labels, `other` included"),
+    Field("rooms", 1, "rooms", _SUPERVISOR, "room for entries of the directory"),
+    Field("memberships_per_slot", 1, "", _SUPERVISOR, "room for memberships of a worker's"),
+    Field("ring_words", 1, "words", _SUPERVISOR, "of the journal's ring"),
     Field("created_ns", 1, "unix ns", _SUPERVISOR, "when the segment was made"),
     Field("epoch", 1, "", _SUPERVISOR, "63 random bits: offsets of another epoch mean nothing"),
     Field("server_state", 1, "ServerState", _SUPERVISOR, "of the server as a whole"),
@@ -171,20 +168,6 @@ ROW = (
 )
 
 
-def places(fields: tuple[Field, ...]) -> dict[str, int]:
-    """Return for each field where it begins, in words from the beginning of the table."""
-    found, at = {}, 0
-    for field in fields:
-        found[field.name] = at
-        at += field.words
-    return found
-
-
-def length(fields: tuple[Field, ...]) -> int:
-    """Return how many words a table takes."""
-    return sum(field.words for field in fields)
-
-
 HEADER_WORDS = length(HEADER)
 LABEL_WORDS = length(LABEL)
 ASSIGNED_WORDS = length(ASSIGNED)
@@ -203,17 +186,25 @@ class Labels(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How many of each a segment has room for; all at least 1, workers at most WORKERS."""
+    """How many of each a segment has room for; all at least 1, workers at most WORKERS.
+
+    Attributes:
+        rooms: entries of the directory.
+        memberships_per_slot: of the connections of one worker, over all rooms.
+        ring_words: of the journal, at least 512.
+    """
 
     workers: int
     slots: int
     rows_per_slot: int
     routes: int
+    rooms: int = 64
+    memberships_per_slot: int = 256
+    ring_words: int = 1 << 16
 
     def __post_init__(self) -> None:
         """Raises ValueError: a number is out of its range."""
-        smallest = min(self.workers, self.slots, self.rows_per_slot, self.routes)
-        if smallest < 1 or self.workers > WORKERS:
+        if min(astuple(self)) < 1 or self.workers > WORKERS or self.ring_words < 512:
             raise ValueError(f"a segment cannot have {self}")
 
 
@@ -226,7 +217,13 @@ class Layout:
         self.slots = self.labels + sizes.routes * LABEL_WORDS
         self.blocks = self.slots + sizes.slots * SLOT_WORDS
         self.rows = self.blocks + sizes.slots * sizes.routes * BLOCK_WORDS
-        self.size_bytes = WORD_BYTES * (self.rows + sizes.slots * sizes.rows_per_slot * ROW_WORDS)
+        self.bus = self.rows + sizes.slots * sizes.rows_per_slot * ROW_WORDS
+        self.memberships = self.bus + sizes.slots * BUS_WORDS
+        self.rooms = self.memberships + sizes.slots * sizes.memberships_per_slot * MEMBERSHIP_WORDS
+        self.room_words = ROOM_WORDS + sizes.slots
+        self.journal = self.rooms + sizes.rooms * self.room_words
+        self.ring = self.journal + JOURNAL_WORDS
+        self.size_bytes = WORD_BYTES * (self.ring + sizes.ring_words)
 
     def label(self, route: int) -> int:
         """Return where the label of a route begins."""
@@ -247,6 +244,23 @@ class Layout:
     def row(self, slot: int, row: int) -> int:
         """Return where a connection's row begins; those of a slot are adjacent."""
         return self.rows + (slot * self.sizes.rows_per_slot + row) * ROW_WORDS
+
+    def bus_of(self, slot: int) -> int:
+        """Return where a slot's words on the journal begin."""
+        return self.bus + slot * BUS_WORDS
+
+    def membership(self, slot: int, number: int) -> int:
+        """Return where a membership begins; those of a slot are adjacent."""
+        of_slot = slot * self.sizes.memberships_per_slot + number
+        return self.memberships + of_slot * MEMBERSHIP_WORDS
+
+    def room(self, entry: int) -> int:
+        """Return where a room's entry begins."""
+        return self.rooms + entry * self.room_words
+
+    def room_members(self, entry: int, slot: int) -> int:
+        """Return the word that counts the members a slot has in a room."""
+        return self.room(entry) + ROOM_WORDS + slot
 
 
 def cut(text: str, size_bytes: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Owns what becomes of a dead worker's counters and rows; knows not how it died.
+"""Owns what becomes of a dead worker's counters, rows and memberships; knows not how it died.
 
 It runs in the supervisor, once the process has been waited for: there is no other writer.
 """
@@ -18,7 +18,9 @@ from workers.layout import (
     changing,
     places,
 )
+from workers.memberships import end_all
 from workers.registry import row_states
+from workers.room_directory import RoomDirectory
 from workers.segment import Segment
 
 _BLOCK = places(COUNTERS)
@@ -36,10 +38,13 @@ class Reaped:
 
 
 def reap(segment: Segment, slot_number: int, *, crash_code_index: int, now_ns: int) -> Reaped:
-    """Close what is open in a slot as crashed, and free its rows; `now_ns` is unix time.
+    """Close what is open in a slot as crashed, end its memberships, free its rows.
 
     The rule is that of docs/topics/shared-memory.md. It may be run again at any time, also after
     it was interrupted: what has been done is not done twice.
+
+    Args:
+        now_ns: unix time.
     """
     taken = _taken_rows(segment, slot_number)
     connected_ns: dict[int, list[int]] = {}
@@ -52,6 +57,8 @@ def reap(segment: Segment, slot_number: int, *, crash_code_index: int, now_ns: i
         if segment.words[block] != 0:
             durations_ns = [max(0, now_ns - since) for since in sorted(connected_ns.get(route, ()))]
             connections += _close(segment.words, block, crash_code_index, durations_ns)
+    end_all(segment, slot_number)
+    RoomDirectory(segment).leave_all(slot_number)
     for row in taken:
         segment.words[row + _ROW["state"]] = RowState.FREE
     segment.words[segment.layout.said(slot_number) + _HIGH] = 0

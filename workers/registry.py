@@ -141,7 +141,7 @@ class SlotRows:
 
     def id_of(self, row: int) -> str:
         """Return the id of the connection in a row."""
-        return f"{self._generation}-{self._words[row * ROW_WORDS + _ID]}"
+        return id_text(self._generation, self._words[row * ROW_WORDS + _ID])
 
     def update(
         self,
@@ -179,6 +179,11 @@ class SlotRows:
         """Give the row back, once, after the connection was counted as closed."""
         self._words[row * ROW_WORDS + _STATE] = RowState.FREE
         self._freed.append(row)
+
+
+def id_text(generation: int, number: int) -> str:
+    """Return a connection's id."""
+    return f"{generation}-{number}"
 
 
 def parse_id(text: str) -> tuple[int, int]:
@@ -259,10 +264,19 @@ def _rows(segment: Segment, wanted: _Wanted, worker: int | None) -> Iterator[Row
                 yield _row(segment, slot, row, copy, numbers)
 
 
+def read_row(segment: Segment, slot: SlotInfo, row: int) -> Row | None:
+    """Return the connection in a row of a slot; None if the row is free."""
+    copy = take(segment.words, segment.layout.row(slot.number, row), ROW_WORDS)
+    numbers = _NUMBERS.unpack_from(copy)
+    if numbers[_STATE] == RowState.FREE:
+        return None
+    return _row(segment, slot, row, copy, numbers)
+
+
 def _row(segment: Segment, slot: SlotInfo, row: int, copy: bytes, numbers: tuple[int, ...]) -> Row:
     return Row(
         number=slot.number * segment.sizes.rows_per_slot + row,
-        id=f"{numbers[_GENERATION]}-{numbers[_ID]}",
+        id=id_text(numbers[_GENERATION], numbers[_ID]),
         slot=slot.number,
         worker=slot.index,
         route=segment.route_name(numbers[_ROUTE]),

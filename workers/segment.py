@@ -35,7 +35,15 @@ _SOCKET_PATH_BYTES = 107  # unix(7): sun_path without its last zero
 _MIB = 2**20
 _AT = places(HEADER)
 _WORDS = {field.name: field.words for field in (*HEADER, *LABEL)}
-_SIZES = ("workers", "slots", "rows_per_slot", "routes")
+_SIZES = (
+    "workers",
+    "slots",
+    "rows_per_slot",
+    "routes",
+    "rooms",
+    "memberships_per_slot",
+    "ring_words",
+)
 
 
 class SegmentError(Exception):
@@ -360,7 +368,8 @@ def _allocation_problem(directory: Path, layout: Layout, error: OSError) -> str:
     return (
         f"{directory.parent} cannot hold the segment ({error.strerror}): it needs"
         f" {layout.size_bytes / _MIB:.1f} MiB, {free_bytes / _MIB:.1f} MiB are free; take fewer"
-        " --registry-rows, a bigger /dev/shm (docker: --shm-size), or another --runtime-dir"
+        " --registry-rows, a smaller --journal-mib, a bigger /dev/shm (docker: --shm-size), or"
+        " another --runtime-dir"
     )
 
 

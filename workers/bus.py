@@ -1,0 +1,353 @@
+"""Owns what a worker has to do with rooms: publishing, reading the journal in order, its members.
+
+`Bus` is what the server knows of it. `SegmentBus` is the bus of the processes of one machine; it
+knows rooms and rows by number, not connections, and not what becomes of a message.
+"""
+
+import asyncio
+import time
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from workers.fields import places
+from workers.journal import ConnectionId, Header, Overrun
+from workers.memberships import SlotMemberships
+from workers.publisher import Message, Position, Publisher
+from workers.registry import Row
+from workers.room_directory import encode_name
+from workers.room_tables import BUS, BUS_WORDS, LATENCY_BUCKETS_S, Kind
+from workers.segment import Segment
+
+RECORDS_A_TURN = 256  # then the loop goes on with what else it has
+GIVE_WAY_S = 0.001
+LOOK_S = 0.25  # a doorbell that was not heard costs this much
+_SAMPLE = 15  # one message in 16 is timed
+
+_AT = places(BUS)
+_CURSOR, _LATENCY, _LATENCY_SUM = _AT["cursor"], _AT["latency"], _AT["latency_sum_ns"]
+_NS = 1e9
+
+OnMessage = Callable[[Message], bool]
+"""Takes a message; True asks for a pause of about a millisecond before the next."""
+OnMissed = Callable[[str | None], None]
+"""Takes the name of a room whose members missed messages; None: broadcasts were missed."""
+
+
+class Bus(Protocol):
+    """What the server knows of the bus.
+
+    Attributes:
+        is_giving_way: whether a pause was asked for, and goes on.
+    """
+
+    is_giving_way: bool
+
+    def listen(self, on_message: OnMessage, on_missed: OnMissed) -> None:
+        """Say who takes messages for rooms that were entered, and broadcasts; in their order."""
+
+    async def publish(
+        self, room: str, kind: Kind, payload: bytes, *, excluded: Sequence[ConnectionId] = ()
+    ) -> Position:
+        """Publish; when it returns, the own members have it unless the bus gives way."""
+
+    async def broadcast(
+        self, route: int, kind: Kind, payload: bytes, *, excluded: Sequence[ConnectionId] = ()
+    ) -> None:
+        """Publish to the connections of a route (0: all), on all workers."""
+
+    async def enter(self, room: str, row: int) -> int:
+        """Enter a connection, by its row, as a member; returns a ticket for `leave`."""
+
+    def leave(self, room: str, ticket: int) -> None:
+        """End a membership, once."""
+
+    def seen(self, room: str) -> Position:
+        """Return up to where messages of a room that was entered were taken."""
+
+    def position(self, room: str) -> Position | None: ...
+
+    def count(self, room: str) -> int: ...
+
+    def members(self, room: str) -> list[Row]: ...
+
+    def history(
+        self,
+        room: str,
+        *,
+        epoch: int | None = None,
+        since: int = 0,
+        until: int | None = None,
+        limit: int | None = None,
+        not_before_ns: int = 0,
+    ) -> list[Message]: ...
+
+    def note(self, name: str, number: int = 1) -> None:
+        """Count `delivered`, `recovered`, `not_recovered` or `incomplete`."""
+
+    def poll(self) -> None:
+        """Read what is new, now."""
+
+    def keep_watch(self) -> None:
+        """See to it that what is new is read in the loop that runs."""
+
+
+@dataclass(slots=True)
+class _LocalRoom:
+    """A room in which this worker has members.
+
+    Attributes:
+        seen: offset of the last message that was taken, or is not for these members.
+    """
+
+    name: str
+    entry: int
+    epoch: int
+    seen: int
+    members: int = 0
+
+
+class SegmentBus(Publisher):
+    """The bus of the worker that has a slot."""
+
+    def __init__(self, segment: Segment, slot: int) -> None:
+        super().__init__(segment)
+        self._slot = slot
+        start = segment.layout.bus_of(slot)
+        self._counts = segment.words[start : start + BUS_WORDS]
+        self._memberships = SlotMemberships(segment, slot)
+        self._rooms: dict[str, _LocalRoom] = {}
+        self._by_entry: dict[int, _LocalRoom] = {}
+        self._on_message: OnMessage | None = None
+        self._on_missed: OnMissed | None = None
+        self._cursor = self.journal.head
+        self._broadcasts = self.journal.broadcasts
+        self._to_wake: set[int] = set()
+        self._turn: asyncio.Handle | None = None
+        self._watch: asyncio.TimerHandle | None = None
+        self._watching: asyncio.AbstractEventLoop | None = None
+        self._is_reading = False
+        self.is_giving_way = False
+
+    def listen(self, on_message: OnMessage, on_missed: OnMissed) -> None:
+        """Say who takes messages."""
+        self._on_message = on_message
+        self._on_missed = on_missed
+
+    def note(self, name: str, number: int = 1) -> None:
+        """Count `delivered`, `recovered`, `not_recovered` or `incomplete`."""
+        self._counts[_AT[name]] += number
+
+    # -- publishing ------------------------------------------------------------------------------
+
+    async def publish(
+        self, room: str, kind: Kind, payload: bytes, *, excluded: Sequence[ConnectionId] = ()
+    ) -> Position:
+        """Publish; see `Publisher.publish`. The own members get it at once."""
+        published = await super().publish(room, kind, payload, excluded=excluded)
+        self.note("published")
+        self._take_own()
+        return published
+
+    async def broadcast(
+        self, route: int, kind: Kind, payload: bytes, *, excluded: Sequence[ConnectionId] = ()
+    ) -> None:
+        """Publish to the connections of a route (0: all); see `Publisher.broadcast`."""
+        await super().broadcast(route, kind, payload, excluded=excluded)
+        self.note("published")
+        self._take_own()
+
+    def _take_own(self) -> None:
+        if not self.is_giving_way:
+            self.poll()
+
+    def _tell(self, slots: Sequence[int]) -> None:
+        """Wake the others at the end of the loop's turn, each once for all that it published."""
+        others = [slot for slot in slots if slot != self._slot]
+        if not others or self._bell is None:
+            return
+        if not self._to_wake:
+            asyncio.get_running_loop().call_soon(self._wake)
+        self._to_wake.update(others)
+
+    def _wake(self) -> None:
+        slots, self._to_wake = self._to_wake, set()
+        super()._tell([*slots])
+
+    # -- members ---------------------------------------------------------------------------------
+
+    async def enter(self, room: str, row: int) -> int:
+        """Enter a connection, by its row, as a member; returns a ticket for `leave`.
+
+        What is published from now on is taken for it; see `seen`.
+
+        Raises:
+            ValueError: no name of a room.
+            DirectoryFull: the room is new, and there is no place for it.
+            MembershipsFull: the connections of this worker are in too many rooms.
+            JournalStalled: another process has held the lock for 5 s.
+        """
+        name = encode_name(room)
+        local = self._rooms.get(room)
+        if local is None:
+            if not self._lock.try_acquire():
+                await self._lock.acquire()
+            try:
+                # Another task may have done it meanwhile.
+                local = self._rooms.get(room) or self._open(room, name)
+            finally:
+                self._lock.release()
+        try:
+            ticket = self._memberships.claim(local.entry, row)
+        except BaseException:
+            self._close_empty(local)
+            raise
+        local.members += 1
+        self.directory.set_members(local.entry, self._slot, local.members)
+        self.keep_watch()
+        self._take_own()
+        return ticket
+
+    def _open(self, room: str, name: bytes) -> _LocalRoom:
+        """Have a room read; under the lock, so that no publisher misses that."""
+        self.journal.repair()
+        entry = self.directory.enter(name, time.time_ns())
+        epoch, seen = self.directory.epoch(entry), self.directory.last_offset(entry)
+        local = _LocalRoom(room, entry, epoch, seen)
+        self.directory.set_members(entry, self._slot, 1)
+        self._rooms[room] = self._by_entry[entry] = local
+        return local
+
+    def leave(self, room: str, ticket: int) -> None:
+        """End a membership, once."""
+        local = self._rooms[room]
+        self._memberships.free(ticket)
+        local.members -= 1
+        if local.members:
+            self.directory.set_members(local.entry, self._slot, local.members)
+        self._close_empty(local)
+
+    def _close_empty(self, local: _LocalRoom) -> None:
+        if local.members == 0:
+            del self._rooms[local.name], self._by_entry[local.entry]
+            self.directory.set_members(local.entry, self._slot, 0)
+
+    def seen(self, room: str) -> Position:
+        """Return up to where messages of a room that was entered were taken."""
+        local = self._rooms[room]
+        return Position(local.epoch, local.seen)
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    def poll(self) -> None:
+        """Read what is new, up to a bound, and see to the rest in another turn."""
+        if self._is_reading or self._on_message is None:
+            return
+        self._is_reading = True
+        try:
+            self.is_giving_way = self._read(RECORDS_A_TURN)
+        except Overrun:
+            self._skip_lost()
+        finally:
+            self._is_reading = False
+            self._counts[_CURSOR] = self._cursor
+        if self._cursor < self.journal.head:
+            self._read_on()
+
+    def _read_on(self) -> None:
+        if self._turn is not None:
+            self._turn.cancel()
+        loop = asyncio.get_running_loop()
+        if self.is_giving_way:
+            self._turn = loop.call_later(GIVE_WAY_S, self.poll)
+        else:
+            self._turn = loop.call_soon(self.poll)
+
+    def _read(self, limit: int) -> bool:
+        """Take up to so many records; True if a pause was asked for.
+
+        Raises:
+            Overrun: the ring has overtaken this worker.
+        """
+        journal, by_entry = self.journal, self._by_entry
+        head = journal.head
+        for _ in range(limit):
+            cursor = self._cursor
+            if cursor >= head:
+                return False
+            header = journal.header(cursor)
+            message = None
+            if header.kind != Kind.PAD:
+                if header.room == 0:
+                    message = self._take_broadcast(header)
+                elif (local := by_entry.get(header.room - 1)) is not None:
+                    message = self._take(local, header)
+            # Before it is handed over, so that no failure there has it handed over again.
+            self._cursor = cursor + header.words
+            if message is not None and self._hand_over(message):
+                return True
+        return False
+
+    def _take(self, local: _LocalRoom, header: Header) -> Message | None:
+        if header.offset <= local.seen or header.epoch != local.epoch:
+            return None
+        message = self.message(local.name, header)
+        local.seen = header.offset
+        return message
+
+    def _take_broadcast(self, header: Header) -> Message:
+        message = self.message(None, header)
+        self._broadcasts = header.offset
+        return message
+
+    def _hand_over(self, message: Message) -> bool:
+        assert self._on_message is not None
+        wants_pause = self._on_message(message)
+        if not message.offset & _SAMPLE:
+            latency_ns = max(0, time.time_ns() - message.time_ns)
+            bucket = bisect_left(LATENCY_BUCKETS_S, latency_ns / _NS)
+            self._counts[_LATENCY + bucket] += 1
+            self._counts[_LATENCY_SUM] += latency_ns
+        return wants_pause
+
+    def _skip_lost(self) -> None:
+        """Go on with the oldest record there is, and say whose messages are lost."""
+        assert self._on_missed is not None
+        self._cursor = self.journal.tail
+        self.note("overruns")
+        for local in tuple(self._rooms.values()):
+            if self._has_gap(local):
+                self._on_missed(local.name)
+        if self.journal.broadcasts > self._broadcasts:  # some may be in the ring still
+            self._broadcasts = self.journal.broadcasts
+            self._on_missed(None)
+
+    def _has_gap(self, local: _LocalRoom) -> bool:
+        """Whether the next message of a room is in the journal no more; `seen` is moved past it."""
+        oldest = local.seen
+        for header in self.journal.chain(self.directory.last_position(local.entry), local.epoch):
+            if header.offset <= local.seen:
+                return False
+            oldest = header.offset
+        if oldest == local.seen:
+            position = self.position(local.name)
+            oldest = local.seen + 1 if position is None else position.offset + 1
+        if oldest == local.seen + 1:
+            return False
+        local.seen = oldest - 1
+        return True
+
+    # -- a doorbell that was not heard -------------------------------------------------------------
+
+    def keep_watch(self) -> None:
+        """Look from time to time, in this loop: an earlier one has ended, or will."""
+        loop = asyncio.get_running_loop()
+        if self._bell is not None and self._watching is not loop:
+            self._watching = loop
+            loop.call_later(LOOK_S, self._look, loop)
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._watching is loop:
+            self._take_own()
+            loop.call_later(LOOK_S, self._look, loop)

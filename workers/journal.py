@@ -1,0 +1,281 @@
+"""Owns the ring of published messages: appending under the lock, reading without; knows no member.
+
+A record is committed by the store that moves the head. Before anything is overwritten the tail is
+moved, so a reader that finds the tail behind its record after taking a copy has a good copy. What
+is left by a writer that died is taken back by the next (`repair`). See docs/topics/journal.md.
+"""
+
+import struct
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from workers.fields import WORD_BYTES, places
+from workers.room_tables import JOURNAL, JOURNAL_WORDS, RECORD, RECORD_WORDS, ROOM, Kind
+from workers.segment import Segment
+
+_AT = places(JOURNAL)
+_INTENT, _INTENT_HEAD = _AT["intent"], _AT["intent_head"]
+_INTENT_OFFSET, _INTENT_POSITION = _AT["intent_offset"], _AT["intent_position"]
+_INTENT_NS = _AT["intent_ns"]
+_TAIL, _HEAD, _RECORDS, _BROADCASTS = (
+    _AT["tail"], _AT["head"], _AT["records"], _AT["broadcasts"],
+)  # fmt: skip
+_ROOM = places(ROOM)
+_LAST_OFFSET, _LAST_POSITION = _ROOM["last_offset"], _ROOM["last_position"]
+_LAST_NS, _EPOCH = _ROOM["last_ns"], _ROOM["epoch"]
+_HEADER = struct.Struct(f"{RECORD_WORDS}Q")
+_WORDS_WORD = places(RECORD)["words"]
+_PAIR = struct.Struct("2Q")
+_LARGEST_SHARE = 8  # a message may take this part of the ring
+
+ConnectionId = tuple[int, int]
+"""Generation and number, as in the registry's ids."""
+
+
+class MessageTooLarge(ValueError):
+    """The message takes more than an eighth of the journal; nobody got it."""
+
+    def __init__(self, size_bytes: int, limit_bytes: int) -> None:
+        super().__init__(
+            f"a message of {size_bytes} bytes cannot be published, the limit is {limit_bytes}:"
+            " send less at once, or raise --journal-mib"
+        )
+
+
+class Header(NamedTuple):
+    """The words of a record before its payload; see `room_tables.RECORD`."""
+
+    position: int
+    words: int
+    kind: int
+    room: int
+    epoch: int
+    offset: int
+    previous: int
+    time_ns: int
+    excluded: int
+    size_bytes: int
+
+
+class Overrun(Exception):
+    """The record has been overwritten while, or before, it was read."""
+
+
+class Journal:
+    """The journal of a segment."""
+
+    def __init__(self, segment: Segment) -> None:
+        layout = segment.layout
+        self._segment_words = segment.words
+        self._room = layout.room
+        self._head_words = segment.words[layout.journal : layout.journal + JOURNAL_WORDS]
+        self._ring = segment.bytes[layout.ring * WORD_BYTES : layout.size_bytes]
+        self._size = segment.sizes.ring_words
+        self.limit_bytes = (self._size // _LARGEST_SHARE - RECORD_WORDS) * WORD_BYTES
+
+    @property
+    def head(self) -> int:
+        """Where the next record will begin."""
+        return self._head_words[_HEAD]
+
+    @property
+    def tail(self) -> int:
+        """The oldest record that is whole."""
+        return self._head_words[_TAIL]
+
+    @property
+    def records(self) -> int:
+        """How many messages have been committed, ever."""
+        return self._head_words[_RECORDS]
+
+    @property
+    def broadcasts(self) -> int:
+        """How many of them were for no room."""
+        return self._head_words[_BROADCASTS]
+
+    # -- writing, under the lock -----------------------------------------------------------------
+
+    def repair(self) -> None:
+        """Take back what a writer that died had begun; each holder of the lock calls it first."""
+        words = self._head_words
+        intent = words[_INTENT]
+        if not intent:
+            return
+        if words[_HEAD] != words[_INTENT_HEAD]:
+            at = self._room(intent - 1)
+            self._segment_words[at + _LAST_OFFSET] = words[_INTENT_OFFSET]
+            self._segment_words[at + _LAST_POSITION] = words[_INTENT_POSITION]
+            self._segment_words[at + _LAST_NS] = words[_INTENT_NS]
+        words[_INTENT] = 0
+
+    def check_size(self, size_bytes: int, excluded: int = 0) -> None:
+        """Refuse what does not fit.
+
+        Raises:
+            MessageTooLarge: see there.
+        """
+        limit = self.limit_bytes - excluded * _PAIR.size
+        if size_bytes > limit:
+            raise MessageTooLarge(size_bytes, limit)
+
+    def append(
+        self,
+        entry: int,
+        kind: Kind,
+        payload: bytes,
+        now_ns: int,
+        excluded: Sequence[ConnectionId] = (),
+    ) -> int:
+        """Append a message of a room; returns its offset.
+
+        Raises:
+            MessageTooLarge: nothing was changed.
+        """
+        self.check_size(len(payload), len(excluded))
+        words, of_room, at = self._head_words, self._segment_words, self._room(entry)
+        offset = of_room[at + _LAST_OFFSET] + 1
+        previous = of_room[at + _LAST_POSITION]
+        ids = (entry + 1, of_room[at + _EPOCH], offset, previous)
+        head, end = self._put(kind, ids, payload, now_ns, excluded)
+        words[_INTENT_OFFSET] = offset - 1
+        words[_INTENT_POSITION] = previous
+        words[_INTENT_NS] = of_room[at + _LAST_NS]
+        words[_INTENT_HEAD] = end
+        words[_INTENT] = entry + 1
+        of_room[at + _LAST_OFFSET] = offset
+        of_room[at + _LAST_POSITION] = head + 1
+        of_room[at + _LAST_NS] = now_ns
+        words[_RECORDS] += 1  # one too many if the writer dies before the next store
+        words[_HEAD] = end
+        words[_INTENT] = 0
+        return offset
+
+    def append_broadcast(
+        self,
+        route: int,
+        kind: Kind,
+        payload: bytes,
+        now_ns: int,
+        excluded: Sequence[ConnectionId] = (),
+    ) -> int:
+        """Append a message for the connections of a route, by its index, or of all (0).
+
+        Returns:
+            Its number among all broadcasts. A writer that dies leaves a number out.
+
+        Raises:
+            MessageTooLarge: nothing was changed.
+        """
+        self.check_size(len(payload), len(excluded))
+        words = self._head_words
+        number = words[_BROADCASTS] + 1
+        words[_BROADCASTS] = number
+        _, end = self._put(kind, (0, route, number, 0), payload, now_ns, excluded)
+        words[_RECORDS] += 1
+        words[_HEAD] = end
+        return number
+
+    def _put(
+        self,
+        kind: Kind,
+        ids: tuple[int, int, int, int],
+        payload: bytes,
+        now_ns: int,
+        excluded: Sequence[ConnectionId],
+    ) -> tuple[int, int]:
+        """Write a record behind the head without committing it; returns its ends."""
+        size = RECORD_WORDS + 2 * len(excluded) + -(-len(payload) // WORD_BYTES)
+        head = self._head_words[_HEAD]
+        if size > (left := self._size - head % self._size):
+            head = self._pad(head, left)
+        end = head + size
+        self._give_up_until(end - self._size)
+        at = head % self._size * WORD_BYTES
+        header = _HEADER.pack(head, size, kind, *ids, now_ns, len(excluded), len(payload))
+        self._ring[at : at + _HEADER.size] = header
+        at += _HEADER.size
+        for pair in excluded:
+            self._ring[at : at + _PAIR.size] = _PAIR.pack(*pair)
+            at += _PAIR.size
+        self._ring[at : at + len(payload)] = payload
+        return head, end
+
+    def _pad(self, head: int, left: int) -> int:
+        """Fill the ring to its end, commit that, and return the new head."""
+        self._give_up_until(head + left - self._size)
+        if left >= RECORD_WORDS:
+            at = head % self._size * WORD_BYTES
+            self._ring[at : at + _HEADER.size] = _HEADER.pack(head, left, Kind.PAD, *[0] * 7)
+        self._head_words[_HEAD] = head + left
+        return head + left
+
+    def _give_up_until(self, limit: int) -> None:
+        """Move the tail past the records that begin before a position."""
+        tail = first = self._head_words[_TAIL]
+        while tail < limit:
+            tail += self._length(tail)
+        if tail != first:
+            self._head_words[_TAIL] = tail
+
+    def _length(self, position: int) -> int:
+        at = position % self._size
+        left = self._size - at
+        if left < RECORD_WORDS:
+            return left
+        words: int = _HEADER.unpack_from(self._ring, at * WORD_BYTES)[_WORDS_WORD]
+        return words
+
+    # -- reading, any process ----------------------------------------------------------------------
+
+    def header(self, position: int) -> Header:
+        """Return the header of the record at a position before the head.
+
+        Raises:
+            Overrun: it is there no more.
+        """
+        at = position % self._size
+        left = self._size - at
+        if left < RECORD_WORDS:  # too little for a header: the ring goes on at its beginning
+            return Header(position, left, Kind.PAD, *[0] * 7)
+        header = Header._make(_HEADER.unpack_from(self._ring, at * WORD_BYTES))
+        if header.position != position or self._head_words[_TAIL] > position:
+            raise Overrun
+        return header
+
+    def payload(self, header: Header) -> str | bytes:
+        """Return the payload of a record: bytes for BYTES, else text.
+
+        Raises:
+            Overrun: it is there no more.
+        """
+        at = header.position % self._size * WORD_BYTES + _HEADER.size + header.excluded * _PAIR.size
+        part = self._ring[at : at + header.size_bytes]
+        copy = bytes(part)
+        if self._head_words[_TAIL] > header.position:
+            raise Overrun
+        return copy if header.kind == Kind.BYTES else copy.decode()
+
+    def excluded(self, header: Header) -> tuple[ConnectionId, ...]:
+        """Return the connections that do not get a message.
+
+        Raises:
+            Overrun: it is there no more.
+        """
+        at = header.position % self._size * WORD_BYTES + _HEADER.size
+        copy = bytes(self._ring[at : at + header.excluded * _PAIR.size])
+        if self._head_words[_TAIL] > header.position:
+            raise Overrun
+        return tuple((first, second) for first, second in _PAIR.iter_unpack(copy))
+
+    def chain(self, last_position: int, epoch: int) -> Iterator[Header]:
+        """Yield a room's messages backwards from the one at `last_position` - 1."""
+        while last_position:
+            try:
+                header = self.header(last_position - 1)
+            except Overrun:
+                return
+            if header.epoch != epoch or header.kind == Kind.PAD or not header.room:
+                return
+            if header.position < self.head:  # else its writer has yet to commit it
+                yield header
+            last_position = header.previous

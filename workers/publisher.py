@@ -1,0 +1,225 @@
+"""Owns publishing, and reading of what was published, for any process; it has no members itself.
+
+The order of a publish: lock, repair, append, see who has members, unlock, ring. What a bus adds for
+the worker of a slot is in `bus`.
+"""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import xxhash
+
+from workers.doorbell import Bell
+from workers.journal import ConnectionId, Header, Journal, Overrun
+from workers.journal_lock import JournalLock
+from workers.layout import SlotState
+from workers.memberships import member_rows
+from workers.registry import Row
+from workers.room_directory import RoomDirectory, encode_name
+from workers.room_tables import Kind
+from workers.segment import Segment
+from workers.slots import Slots
+
+
+def key_of(text: str) -> int:
+    """Return a number for a text, the same in all processes: xxh3, 64 bits."""
+    return xxhash.xxh3_64_intdigest(text.encode("utf-8", "replace"))
+
+
+class Position(NamedTuple):
+    """A place in the history of a room.
+
+    Attributes:
+        epoch: offsets of another epoch mean nothing.
+        offset: of the last message up to there; 0: before the first.
+    """
+
+    epoch: int
+    offset: int
+
+
+class Message(NamedTuple):
+    """What was published.
+
+    Attributes:
+        room: None for a broadcast.
+        epoch, offset: where in the room; of a broadcast, the key of the route (0: all), and its
+            number among all broadcasts.
+        data: bytes for BYTES, else text.
+        time_ns: unix time.
+        excluded: connections that do not get it.
+    """
+
+    room: str | None
+    epoch: int
+    offset: int
+    kind: Kind
+    data: str | bytes
+    time_ns: int
+    excluded: tuple[ConnectionId, ...] = ()
+
+
+class Publisher:
+    """Publishes into a segment, and reads rooms in it.
+
+    Attributes:
+        journal, directory: the same, for those who read more.
+    """
+
+    def __init__(self, segment: Segment) -> None:
+        self._segment = segment
+        self._home: Path | None = segment.path.parent if segment.path is not None else None
+        self._lock = JournalLock(self._home)
+        self._bell = Bell(self._home) if self._home is not None else None
+        self.journal = Journal(segment)
+        self.directory = RoomDirectory(segment)
+
+    def close(self) -> None:
+        """Let go of the lock's file and the socket."""
+        self._lock.close()
+        if self._bell is not None:
+            self._bell.close()
+
+    # -- publishing ------------------------------------------------------------------------------
+
+    async def publish(
+        self, room: str, kind: Kind, payload: bytes, *, excluded: Sequence[ConnectionId] = ()
+    ) -> Position:
+        """Publish to a room, whether or not it has members.
+
+        Raises:
+            ValueError: no name of a room.
+            MessageTooLarge: nobody got it.
+            DirectoryFull: the room is new, and there is no place for it.
+            JournalStalled: another process has held the lock for 5 s.
+        """
+        name = encode_name(room)
+        self.journal.check_size(len(payload), len(excluded))
+        if not self._lock.try_acquire():
+            await self._lock.acquire()
+        return self._publish(name, kind, payload, excluded)
+
+    def publish_now(self, room: str, kind: Kind, payload: bytes) -> Position:
+        """Do what `publish` does in a process without a loop."""
+        name = encode_name(room)
+        self.journal.check_size(len(payload))
+        self._lock.acquire_now()
+        return self._publish(name, kind, payload, ())
+
+    def _publish(
+        self, name: bytes, kind: Kind, payload: bytes, excluded: Sequence[ConnectionId]
+    ) -> Position:
+        try:
+            self.journal.repair()
+            now_ns = time.time_ns()
+            entry = self.directory.enter(name, now_ns)
+            epoch = self.directory.epoch(entry)
+            offset = self.journal.append(entry, kind, payload, now_ns, excluded)
+            members = self.directory.members(entry)
+        finally:
+            self._lock.release()
+        self._tell([slot for slot, count in enumerate(members) if count])
+        return Position(epoch, offset)
+
+    async def broadcast(
+        self,
+        route: int,
+        kind: Kind,
+        payload: bytes,
+        *,
+        excluded: Sequence[ConnectionId] = (),
+    ) -> None:
+        """Publish to all connections of a route, by the key of its path, or to all connections (0).
+
+        Raises:
+            MessageTooLarge, JournalStalled: as `publish`.
+        """
+        if not self._lock.try_acquire():
+            await self._lock.acquire()
+        try:
+            self.journal.repair()
+            self.journal.append_broadcast(route, kind, payload, time.time_ns(), excluded)
+        finally:
+            self._lock.release()
+        living = (SlotState.STARTING, SlotState.READY, SlotState.DRAINING)
+        self._tell([slot.number for slot in Slots(self._segment).all() if slot.state in living])
+
+    def _tell(self, slots: Sequence[int]) -> None:
+        if self._bell is not None:
+            for slot in slots:
+                self._bell.wake(slot)
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    def position(self, room: str) -> Position | None:
+        """Return where a room is now; None if there is no such room."""
+        entry = self.directory.find(encode_name(room))
+        if entry is None:
+            return None
+        epoch, offset = self.directory.epoch(entry), self.directory.last_offset(entry)
+        if self.directory.last_position(entry) > self.journal.head:  # not committed yet
+            offset -= 1
+        return Position(epoch, offset)
+
+    def count(self, room: str) -> int:
+        """Return how many members a room has, on all workers."""
+        entry = self.directory.find(encode_name(room))
+        return 0 if entry is None else sum(self.directory.members(entry))
+
+    def members(self, room: str) -> list[Row]:
+        """Return the connections that are members of a room, on all workers."""
+        entry = self.directory.find(encode_name(room))
+        if entry is None:
+            return []
+        slots = enumerate(self.directory.members(entry))
+        return [row for slot, n in slots if n for row in member_rows(self._segment, entry, slot)]
+
+    def history(
+        self,
+        room: str,
+        *,
+        epoch: int | None = None,
+        since: int = 0,
+        until: int | None = None,
+        limit: int | None = None,
+        not_before_ns: int = 0,
+    ) -> list[Message]:
+        """Return messages of a room that are still in the journal, in their order.
+
+        Args:
+            epoch: nothing is returned if the room has another one.
+            since: only those with a larger offset.
+            until: only those with an offset up to this one.
+            limit: only so many of the last.
+            not_before_ns: only those published then or later.
+        """
+        entry = self.directory.find(encode_name(room))
+        if entry is None or (epoch is not None and self.directory.epoch(entry) != epoch):
+            return []
+        found: list[Message] = []
+        last = self.directory.last_position(entry)
+        for header in self.journal.chain(last, self.directory.epoch(entry)):
+            is_enough = limit is not None and len(found) >= limit
+            if header.offset <= since or is_enough or header.time_ns < not_before_ns:
+                break
+            if until is not None and header.offset > until:
+                continue
+            try:
+                found.append(self.message(room, header))
+            except Overrun:
+                break
+        found.reverse()
+        return found
+
+    def message(self, room: str | None, header: Header) -> Message:
+        """Return what a record carries.
+
+        Raises:
+            Overrun: it is there no more.
+        """
+        data = self.journal.payload(header)
+        excluded = self.journal.excluded(header) if header.excluded else ()
+        kind = Kind(header.kind)
+        return Message(room, header.epoch, header.offset, kind, data, header.time_ns, excluded)
