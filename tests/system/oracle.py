@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from tests.system.crowd import Client, Crowd
 from tests.system.oracle_app import KEPT_BRIEFLY
@@ -231,9 +232,8 @@ class Author:
                 self._client.send(json.dumps(order))
                 self.books.counts["published"] += 1
                 answered = asyncio.ensure_future(self._answered.wait())
-                await asyncio.wait(
-                    [answered, self._client.ended], return_when=asyncio.FIRST_COMPLETED
-                )
+                either: list[asyncio.Future[Any]] = [answered, self._client.ended]
+                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
                 answered.cancel()
 
     def _take(self, message: str | bytes) -> None:
