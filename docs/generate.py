@@ -23,6 +23,8 @@ COMMANDS = (
     "status",
     "connections",
     "disconnect",
+    "rooms",
+    "publish",
     "reload",
     "drain",
 )

@@ -1,7 +1,7 @@
 """Owns the command line: `python -m server serve|check|routes|...`; the one place that joins an app
 and the worker processes. What it prints is for a person; errors are one line on stderr.
 
-Exit codes: 0 fine, 1 a reload was given up, 2 a setting or the app cannot be used.
+Exit codes: 0 fine, 1 it was not done, 2 a setting or the app cannot be used.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from typing import Annotated, Any, NoReturn
 from cyclopts import App as CommandLine
 from cyclopts import CycloptsError, Parameter
 
-from server import control
+from server import control, room_commands
 from server.admin import admin_app, hosts_for, read_key
 from server.exceptions import SettingsError
 from server.inspection import inspect_app, routes_now, websocket_templates
@@ -171,6 +171,8 @@ for _command in (
     control.status,
     control.drain,
     control.reload,
+    room_commands.publish,
+    room_commands.rooms,
 ):
     commands.command(_command)
 

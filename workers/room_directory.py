@@ -80,6 +80,11 @@ class RoomDirectory:
             entry = (entry + 1) % self._entries
         return None, free
 
+    def entries(self) -> list[int]:
+        """Return the entries in use; without the lock any may go to another room meanwhile."""
+        states = self._column(_STATE)
+        return [entry for entry, state in enumerate(states) if state == EntryState.USED]
+
     def name(self, entry: int) -> bytes:
         """Return the name of an entry."""
         at = self._layout.room(entry)
@@ -97,6 +102,10 @@ class RoomDirectory:
     def last_position(self, entry: int) -> int:
         """Return 1 + the position of the room's last message; 0 if there was none."""
         return self._words[self._layout.room(entry) + _LAST_POSITION]
+
+    def last_ns(self, entry: int) -> int:
+        """Return when the last message was published, or else the entry made; unix time."""
+        return self._words[self._layout.room(entry) + _LAST_NS]
 
     def members(self, entry: int) -> list[int]:
         """Return how many members each slot has in a room."""

@@ -59,7 +59,7 @@ _STATUSES: dict[type[Exception], int] = {
     DisconnectFailed: 503,
     ValueError: 422,
 }
-_KNOWN = tuple(_STATUSES)
+_KNOWN = (HTTPException, *_STATUSES)
 
 
 class Calls:
@@ -114,7 +114,7 @@ class Calls:
 
     async def _publish_one(self, body: bytes | msgspec.Raw) -> dict[str, Any]:
         message = decode(body, Publish)
-        check_room_name(message.room)
+        _check_room(message.room)
         kind, payload = payload_of(message)
         place = await self._publisher.publish(message.room, kind, payload)
         return {"epoch": epoch_text(place.epoch), "offset": place.offset}
@@ -200,11 +200,15 @@ def _room(request: Request) -> str:
     room = request.query_params.get("room")
     if room is None:
         raise refusal("room", "is missing: say which")
+    _check_room(room)
+    return room
+
+
+def _check_room(name: str) -> None:
     try:
-        check_room_name(room)
+        check_room_name(name)
     except ValueError as error:
         raise refusal("room", str(error), 422) from None
-    return room
 
 
 def _describe_message(message: Message) -> dict[str, Any]:
@@ -230,9 +234,14 @@ async def _answered(act: Act, body: bytes) -> Response:
 
 def _problem(error: Exception) -> HTTPException:
     """Return what is answered for an error."""
+    if isinstance(error, HTTPException):
+        return error
+    text = str(error)
+    if isinstance(error, msgspec.DecodeError) and not isinstance(error, msgspec.ValidationError):
+        text = f"the body is no JSON: {text}"
     status = next(status for kind, status in _STATUSES.items() if isinstance(error, kind))
     headers = {"Retry-After": "1"} if status == 503 else None
-    return HTTPException(status, str(error), headers)
+    return HTTPException(status, text, headers)
 
 
 def _as_item(problem: HTTPException) -> dict[str, Any]:
