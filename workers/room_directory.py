@@ -116,6 +116,10 @@ class RoomDirectory:
         """Return how many entries are in use."""
         return self._words[self._journal + _ROOMS]
 
+    def evicted(self) -> int:
+        """Return how many entries were taken from rooms without members, ever."""
+        return self._words[self._journal + _EVICTED]
+
     # -- the members of one slot, its worker or the reaper ---------------------------------------
 
     def set_members(self, entry: int, slot: int, count: int) -> None:

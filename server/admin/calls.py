@@ -59,7 +59,7 @@ _STATUSES: dict[type[Exception], int] = {
     DisconnectFailed: 503,
     ValueError: 422,
 }
-_KNOWN = (HTTPException, *_STATUSES)
+_KNOWN: tuple[type[Exception], ...] = (HTTPException, *_STATUSES)
 
 
 class Calls:
