@@ -148,6 +148,11 @@ def is_shadow(name: str) -> bool:
     return name.startswith(_SHADOW)
 
 
+def owner_of(shadow: str) -> str:
+    """Return the name of the room whose shadow that is."""
+    return shadow.removeprefix(_SHADOW)
+
+
 def check_room_name(name: str) -> None:
     """Refuse what cannot name a room.
 
