@@ -1,7 +1,4 @@
-"""The app that `make serve` serves: every route of both guides, and a page to try them.
-
-Rooms here reach the connections of one worker process (see docs/topics/rooms.md).
-"""
+"""The app that `make serve` serves: every route of both guides, and a page to try them."""
 
 import json
 from pathlib import Path

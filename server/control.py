@@ -188,7 +188,9 @@ def _generations(segment: Segment) -> set[int]:
 
 
 @contextmanager
-def running_server(runtime_dir: Path, pid: int | None) -> Iterator[Segment]:
+def running_server(
+    runtime_dir: Path, pid: int | None, *, writable: bool = False
+) -> Iterator[Segment]:
     """Attach to the segment of the one server that runs, or of the one with that pid.
 
     Raises:
@@ -206,7 +208,7 @@ def running_server(runtime_dir: Path, pid: int | None) -> Iterator[Segment]:
         raise ControlError(f"no server has the pid {pid}: there is {_names(paths)}")
     if len(chosen) > 1:
         raise ControlError(f"several servers run: choose one with --pid: {_names(chosen)}")
-    with closing(Segment.attach(chosen[0], writable=False)) as segment:
+    with closing(Segment.attach(chosen[0], writable=writable)) as segment:
         yield segment
 
 

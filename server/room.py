@@ -40,8 +40,8 @@ class Joined:
     """What a join found.
 
     Attributes:
-        epoch, offset: the last message before those that come from now on. A client that keeps them,
-            and counts on, can ask for what it has missed when it comes back.
+        epoch, offset: the last message before those that come from now on. A client that keeps
+            them, and counts on, can ask for what it has missed when it comes back.
         recovered: whether all that was missed has been sent; False also if nothing was asked for.
     """
 

@@ -227,7 +227,8 @@ class Rooms:
         One that never lets the loop and the host's threads run would fill the windows of peers that
         read well.
         """
-        if self.bus.is_giving_way:
+        deadline = time.monotonic() + PATIENCE_S
+        while self.bus.is_giving_way and time.monotonic() < deadline:
             await asyncio.sleep(GIVE_WAY_S)
 
     def kept(self, name: str, since: int, limit: int) -> list[Message]:

@@ -252,7 +252,7 @@ class SegmentBus(Publisher):
         finally:
             self._is_reading = False
             self._counts[_CURSOR] = self._cursor
-        if self._cursor < self.journal.head:
+        if self.is_giving_way or self._cursor < self.journal.head:
             self._read_on()
 
     def _read_on(self) -> None:
