@@ -1,7 +1,6 @@
 """Owns the traffic of connections that come and go: as many handshakes as the server can make.
 
-Started as `python -m benchmarks.handshakes`, it is the load generator of `benchmarks.load`, with
-this workload. A message of the outcome is a connection: handshake, close frame, its answer, end.
+What it counts is a connection: handshake, close frame, its answer, end.
 """
 
 import asyncio
@@ -10,8 +9,7 @@ from time import perf_counter
 
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
-from benchmarks import load
-from benchmarks.workloads import WORKLOADS, Load, Workload
+from benchmarks.traffic import Load
 
 _CONNECT_SECONDS = 10.0
 _LAST_SECONDS = 5.0
@@ -73,17 +71,3 @@ class HandshakeLoad(Load):
                 await asyncio.gather(*self._tasks)
                 return
         self.fail("a connection did not end")
-
-
-HANDSHAKES = Workload(
-    name="handshakes",
-    title="clients connect and close, again and again",
-    path="/echo",
-    targets=(),
-    load=HandshakeLoad,
-)
-
-
-if __name__ == "__main__":
-    WORKLOADS[HANDSHAKES.name] = HANDSHAKES
-    load.main()
