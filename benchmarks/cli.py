@@ -120,7 +120,7 @@ def _plan(workload: Workload, servers: list[str], options: Options, parser: Pars
     cases = tuple(case for case in workload.cases if case.server in servers)
     if not cases:
         its = dict.fromkeys(case.server for case in workload.cases)
-        parser.error(f"--servers: {workload.name} is about {', '.join(its)}")
+        parser.error(f"--servers: {workload.name} only has {', '.join(its)}")
     for case in cases:
         if missing := SERVERS[case.server].missing():
             parser.error(f"{case.server} needs {', '.join(missing)}, which is not installed")

@@ -6,7 +6,8 @@ from time import perf_counter
 
 from picows import WSFrame, WSTransport
 
-from benchmarks.fanout import Feed, Member, all_received, greet
+from benchmarks.fanout import Member, all_received, greet
+from benchmarks.feed import Feed
 from benchmarks.traffic import Client, Load, close, connect
 
 PER_SECOND = 1000

@@ -1,48 +1,34 @@
 """Owns the traffic of one large room: one member publishes, and all of them get each message."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import perf_counter
+from typing import Protocol
 
 from picows import WSFrame, WSTransport
 
-from benchmarks.traffic import Client, Load, close, connect, until
+from benchmarks.feed import Feed
+from benchmarks.listeners import Listeners
+from benchmarks.traffic import Client, Load, connect, until
 
 JOIN_SECONDS = 20.0
 LAST_SECONDS = 5.0
 _BEHIND_AT_MOST = 16
+_READ_EVERY = 8  # messages
 _LOOK_AGAIN_SECONDS = 0.001
 _GREET_AGAIN_SECONDS = 0.05
 
 
-class Feed:
-    """The numbered messages of one publisher, of which it remembers the latest.
+class HasCount(Protocol):
+    """Whoever knows how many messages of the feed it has seen."""
 
-    `recent[number % remembers]` is message `number`, as long as it is one of these.
-    """
-
-    __slots__ = ("_mark", "_size", "recent", "remembers", "sent")
-
-    def __init__(self, mark: str, size: int, remembers: int = 64) -> None:
-        self.remembers = remembers
-        self.recent = [b""] * remembers
-        self.sent = 0
-        self._mark = mark
-        self._size = size
-
-    def next(self) -> bytes:
-        """Make the next message."""
-        text = f"{self._mark}{self.sent:010d}".encode().ljust(self._size, b".")
-        self.recent[self.sent % self.remembers] = text
-        self.sent += 1
-        return text
+    @property
+    def count(self) -> int:
+        """The number."""
 
 
 class Member(Client):
-    """A connection that wants every message, in order, from the first one on that it has seen.
-
-    It joins some time after it has connected, so what the first one is, is up to the server.
-    """
+    """A connection that wants every message, in order, from the first one on that it has seen."""
 
     def __init__(self, load: Load, feed: Feed) -> None:
         super().__init__(load)
@@ -52,7 +38,6 @@ class Member(Client):
         self._remembers = feed.remembers
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        # The hot path: it must cost less than any server's delivery.
         count = self.count
         if frame.get_payload_as_bytes() == self._recent[count % self._remembers]:
             self.count = count + 1
@@ -60,9 +45,8 @@ class Member(Client):
             self._first_or_other(frame)
 
     def _first_or_other(self, frame: WSFrame) -> None:
-        payload = frame.get_payload_as_bytes()
-        if self.count == 0 and payload in self._recent:
-            self.count = int(payload[1:11]) + 1
+        if count := self._feed.count_after(self.count, frame.get_payload_as_bytes()):
+            self.count = count
         else:
             self.other_frame(frame)
 
@@ -93,43 +77,57 @@ class FanoutLoad(Load):
         self._url = url
         self._feed = Feed("0", size)
         self._publisher = _Publisher(self, self._feed, self._came_back)
-        self._members: list[Member] = [self._publisher]
-        self._members += [Member(self, self._feed) for _ in range(connections - 1)]
+        self._others = Listeners(self, self._feed)
+        self._number = connections - 1
         self._sent_at = 0.0
         self._is_running = False
 
     async def open(self) -> None:
-        await connect(self._members, self._url)
-        await greet(self, self._feed, self._publisher, self._members)
+        await connect([self._publisher], self._url)
+        await self._others.open(self._url, self._number)
+        await greet(self, self._feed, self._publisher, self._members())
 
     def start(self) -> None:
         self._is_running = True
         self._publish()
 
     def counts(self) -> list[int]:
-        return [member.count for member in self._members]
+        self._others.read()
+        return [member.count for member in self._members()]
 
     async def stop(self) -> None:
         self._is_running = False
-        await all_received(self, self._feed, self._members)
-        await close(self._members)
+        await all_received(self, self._feed, self._members())
+        self._others.close()
+        await self._publisher.close()
+
+    def _members(self) -> list[HasCount]:
+        return [self._publisher, *self._others.members]
 
     def _publish(self) -> None:
         if not self._is_running:
             return
-        if self._feed.sent - min(self.counts()) > _BEHIND_AT_MOST:
+        if self._lag() > _BEHIND_AT_MOST:
+            self._others.read()
+        if self._lag() > _BEHIND_AT_MOST:
             asyncio.get_running_loop().call_later(_LOOK_AGAIN_SECONDS, self._publish)
             return
         self._sent_at = perf_counter()
         self._publisher.send(self._feed.next())
 
+    def _lag(self) -> int:
+        """How many messages the last one is behind, as far as it has been read."""
+        return self._feed.sent - min(member.count for member in self._members())
+
     def _came_back(self) -> None:
         if self._is_running:
             self.latencies.append(perf_counter() - self._sent_at)
             self._publish()
+            if self._feed.sent % _READ_EVERY == 0:
+                self._others.read()
 
 
-async def greet(load: Load, feed: Feed, publisher: Client, members: list[Member]) -> None:
+async def greet(load: Load, feed: Feed, publisher: Client, members: Sequence[HasCount]) -> None:
     """Publish until every member has joined, and let all of that arrive."""
     loop = asyncio.get_running_loop()
     end = loop.time() + JOIN_SECONDS
@@ -145,10 +143,10 @@ async def greet(load: Load, feed: Feed, publisher: Client, members: list[Member]
     await all_received(load, feed, members)
 
 
-async def all_received(load: Load, feed: Feed, members: list[Member]) -> None:
+async def all_received(load: Load, feed: Feed, members: Sequence[HasCount]) -> None:
     """Wait until every member has every message, or count those that do not get there."""
 
-    def lacking() -> list[Member]:
+    def lacking() -> list[HasCount]:
         return [member for member in members if member.count != feed.sent]
 
     if not await until(lambda: not lacking(), LAST_SECONDS):

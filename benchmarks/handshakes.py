@@ -11,26 +11,11 @@ from time import perf_counter
 from typing import cast
 from urllib.parse import urlsplit
 
+from benchmarks import wire
 from benchmarks.traffic import Load
 
 _VISIT_SECONDS = 10.0
 _LAST_SECONDS = 5.0
-_ACCEPTED = b"HTTP/1.1 101 "
-_HEAD_END = b"\r\n\r\n"
-_CLOSE = b"\x88\x82\0\0\0\0\x03\xe8"  # code 1000, with a mask that changes nothing
-_ANSWER = b"\x88\x02\x03\xe8"
-
-
-def _request(host: str, path: str) -> bytes:
-    lines = (
-        f"GET {path} HTTP/1.1",
-        f"Host: {host}",
-        "Upgrade: websocket",
-        "Connection: Upgrade",
-        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-        "Sec-WebSocket-Version: 13",
-    )
-    return "\r\n".join(lines).encode() + _HEAD_END
 
 
 class _Visit(asyncio.Protocol):
@@ -51,17 +36,17 @@ class _Visit(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         assert self._transport is not None
         self._received += data
-        if self._received.endswith(_ANSWER):
+        if self._received.endswith(wire.CLOSED_1000):
             self._transport.close()  # granian, for one, leaves that to the client
-        elif self._received.endswith(_HEAD_END):
+        elif self._received.endswith(wire.HEAD_END):
             self._load.latencies.append(perf_counter() - self._began)
-            self._transport.write(_CLOSE)
+            self._transport.write(wire.CLOSE_1000)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        head, _, frames = self._received.partition(_HEAD_END)
-        if not head.startswith(_ACCEPTED):
+        head, _, frames = self._received.partition(wire.HEAD_END)
+        if not head.startswith(wire.ACCEPTED):
             self._load.fail(f"no handshake: {head[:40]!r} {exc or ''}")
-        elif frames != _ANSWER:
+        elif frames != wire.CLOSED_1000:
             self._load.fail(f"the server answered the close frame with {frames[:40]!r}")
         if not self.ended.done():
             self.ended.set_result(None)
@@ -74,7 +59,7 @@ class HandshakeLoad(Load):
         super().__init__()
         target = urlsplit(url)
         self._host, self._port = target.hostname or "", target.port or 80
-        self._request = _request(target.netloc, target.path)
+        self._request = wire.request(url)
         self._counts = [0] * connections
         self._tasks: list[asyncio.Task[None]] = []
         self._is_ending = False

@@ -5,7 +5,8 @@ from time import perf_counter
 
 from picows import WSFrame, WSTransport
 
-from benchmarks.fanout import JOIN_SECONDS, LAST_SECONDS, Feed
+from benchmarks.fanout import JOIN_SECONDS, LAST_SECONDS
+from benchmarks.feed import Feed
 from benchmarks.traffic import Client, Load, close, connect, until
 
 MEMBERS = 10
@@ -44,8 +45,8 @@ class _Chatter(Client):
             if at == self.at and self.is_running:
                 self.load.latencies.append(perf_counter() - self._sent_at)
                 self.publish()
-        elif count == 0 and payload in feed.recent:
-            self.seen[at] = int(payload[1:11]) + 1  # it joined after the messages before
+        elif first := feed.count_after(count, payload):
+            self.seen[at] = first
         else:
             self.other_frame(frame)
 

@@ -8,8 +8,8 @@ from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
 SMALLEST_SIZE = 32  # room for what tells messages apart, and never the payload of a server's ping
 
-_CONNECTING_AT_ONCE = 64
-_CONNECT_SECONDS = 20.0
+CONNECTING_AT_ONCE = 64
+CONNECT_SECONDS = 20.0
 _CLOSE_SECONDS = 3.0
 _LOOK_AGAIN_SECONDS = 0.01
 # A port is bound to an address: with several of these, some 28,000 ports are for each.
@@ -95,17 +95,22 @@ class Client(WSListener):
             self.transport.disconnect(graceful=False)
 
 
+def source(number: int) -> str:
+    """The address from which a connection comes."""
+    return _SOURCES[number % len(_SOURCES)]
+
+
 async def connect(clients: Sequence[Client], urls: str | Sequence[str]) -> None:
     """Connect all of them to one URL, or each to its own."""
-    slots = asyncio.Semaphore(_CONNECTING_AT_ONCE)
+    slots = asyncio.Semaphore(CONNECTING_AT_ONCE)
 
     async def one(number: int, client: Client) -> None:
         async with slots:
             await ws_connect(
                 lambda: client,
                 urls if isinstance(urls, str) else urls[number],
-                websocket_handshake_timeout=_CONNECT_SECONDS,
-                local_addr=(_SOURCES[number % len(_SOURCES)], 0),
+                websocket_handshake_timeout=CONNECT_SECONDS,
+                local_addr=(source(number), 0),
             )
 
     await asyncio.gather(*(one(number, client) for number, client in enumerate(clients)))
