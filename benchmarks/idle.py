@@ -4,8 +4,9 @@ import asyncio
 
 from picows import WSFrame, WSMsgType, WSTransport
 
-from benchmarks.traffic import Client, Load, close, connect
+from benchmarks.traffic import Client, Load, close, connect, until
 
+_LAST_SECONDS = 5.0
 _FIRST = 200  # they pay for what a server sets up once, and stay
 
 
@@ -47,10 +48,13 @@ class IdleLoad(Load):
         loop = asyncio.get_running_loop()
         self._connecting = loop.create_task(connect(self._clients, self._url))
 
+    async def settle(self) -> None:
+        assert self._connecting is not None
+        await self._connecting
+        await until(lambda: all(self.counts()), _LAST_SECONDS)
+
     def counts(self) -> list[int]:
         return [client.count for client in self._clients]
 
     async def stop(self) -> None:
-        assert self._connecting is not None
-        await self._connecting
         await close([*self._first, *self._clients])

@@ -63,6 +63,7 @@ async def _measure(load: Load, options: Options) -> Outcome:
     cpu_before = cpu.tree(options.server_pid)
     counts_before, own_before, began = load.counts(), process_time(), perf_counter()
     await asyncio.sleep(options.seconds)
+    await load.settle()
     cpu_after = cpu.tree(options.server_pid)
     counts_after, own_after, ended = load.counts(), process_time(), perf_counter()
     latencies = sorted(load.latencies)

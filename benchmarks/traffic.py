@@ -37,6 +37,9 @@ class Load(ABC):
     def start(self) -> None:
         """Send the first messages."""
 
+    async def settle(self) -> None:  # noqa: B027 - most have nothing to wait for
+        """Wait, at the end of the measured time, for what has to be done within it: nothing."""
+
     @abstractmethod
     def counts(self) -> list[int]:
         """Messages delivered so far, for each connection."""
