@@ -1,4 +1,4 @@
-"""The ring of messages against a plain list: any sizes, any order, and readers that are too slow."""
+"""The ring of messages against a plain list: any sizes and order, and readers that are too slow."""
 
 import time
 from pathlib import Path
