@@ -45,7 +45,8 @@ def add(segment: Segment, model: list[Record], room: int | None, data: bytes = D
 def filled(words: int) -> tuple[Segment, list[Record], list[int]]:
     """Return a segment whose journal has gone round, with so many words left before its end."""
     segment = private(SIZES)
-    rooms, model = entries(segment), []
+    rooms = entries(segment)
+    model: list[Record] = []
     for room in (rooms[0], rooms[1], None) * 12:
         add(segment, model, room)
     while (left := -Journal(segment).head % SIZES.ring_words) != words:

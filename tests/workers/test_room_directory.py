@@ -7,11 +7,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from tests.workers.memory_support import private
 from tests.workers.room_support import SIZES
-from workers import room_directory
-from workers.layout import ROOM_WORDS, Sizes
+from workers.fields import places
+from workers.layout import Sizes
 from workers.reaper import reap
 from workers.room_directory import DirectoryFull, RoomDirectory, encode_name
-from workers.room_tables import NAME_BYTES, EntryState
+from workers.room_tables import NAME_BYTES, ROOM, EntryState
 
 NAMES = [
     *(f"room {number}" for number in range(30)),
@@ -24,17 +24,14 @@ class Machine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.directory = RoomDirectory(self.segment())
+        self.segment = private(SIZES)
+        self.directory = RoomDirectory(self.segment)
         self.entries: dict[str, int] = {}
         self.epochs: dict[str, int] = {}
         self.members: dict[str, list[int]] = {}
         self.made: dict[str, int] = {}
         self.all_epochs: set[int] = set()
         self.now_ns = 0
-
-    def segment(self):
-        self._segment = private(SIZES)
-        return self._segment
 
     @rule(names=st.lists(st.sampled_from(NAMES), min_size=1, max_size=8))
     def enter_some(self, names: list[str]) -> None:
@@ -79,7 +76,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(slot=st.integers(0, 1))
     def die(self, slot: int) -> None:
-        reap(self._segment, slot, crash_code_index=1, now_ns=1)
+        reap(self.segment, slot, crash_code_index=1, now_ns=1)
         for counts in self.members.values():
             counts[slot] = 0
 
@@ -108,9 +105,7 @@ class CollidingMachine(Machine):
 
     def __init__(self) -> None:
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(
-            room_directory.xxhash, "xxh3_64_intdigest", lambda name: len(name) % 3 + 14
-        )
+        self.patch.setattr("xxhash.xxh3_64_intdigest", lambda name: len(name) % 3 + 23)
         super().__init__()
 
     def teardown(self) -> None:
@@ -148,9 +143,9 @@ def test_full_of_rooms_with_members_says_what_to_do(directory: RoomDirectory) ->
         "there are 16 rooms with members, which is all that fit: raise --rooms"
     )
     assert directory.enter(b"room 3", 99) == directory.find(b"room 3")
-    entry = directory.find(b"room 7")
-    assert entry is not None
-    directory.set_members(entry, 1, 0)
+    seventh = directory.find(b"room 7")
+    assert seventh is not None
+    directory.set_members(seventh, 1, 0)
     directory.enter(b"one more", 99)
     assert directory.find(b"room 7") is None
 
@@ -159,7 +154,7 @@ def test_the_longest_silent_without_members_goes(directory: RoomDirectory) -> No
     entries = fill(directory)
     directory.set_members(entries[0], 0, 1)
     for number, entry in enumerate(entries):  # the youngest has been silent for longest
-        at = directory._layout.room(entry) + ROOM_WORDS - 32 - 2
+        at = directory._layout.room(entry) + places(ROOM)["last_ns"]
         assert directory._words[at] == number
         directory._words[at] = 100 - number
     directory.enter(b"new", 200)
