@@ -19,6 +19,10 @@ from server.handshake import Scope, route_path
 from server.http import build_http, call_mounted
 from server.ledger import Ledger, labels, private_ledger
 from server.pipeline import refuse_unavailable, refuse_unknown_path, serve_connection
+from server.realtime.endpoint import Endpoint, HasPresence
+from server.realtime.errors import CLOSE_CODES
+from server.realtime.hooks import Hook, Hooks
+from server.realtime.presence import attach
 from server.retention import Keep
 from server.room import Room, check_room_name
 from server.routes import HTTPRoute, Router, WebSocketRoute
@@ -215,6 +219,55 @@ class App(Router):
             ValueError: a bound below zero.
         """
         self.runtime.rooms.retention.add(pattern, Keep(messages, age_s))
+
+    # -- the ready-made endpoint ---------------------------------------------------------------
+
+    def realtime(
+        self,
+        path: str,
+        *,
+        authorize: Hook | None = None,
+        can_join: Hook | None = None,
+        can_publish: Hook | None = None,
+        can_see_presence: Hook | None = None,
+        presence: HasPresence = True,
+        max_rooms: int = 100,
+        max_message_size: int | None = None,
+        connect_timeout_s: float = 10.0,
+        ping_interval_s: float = 25.0,
+        name: str = "realtime",
+    ) -> None:
+        """Serve rooms to clients at `path`, over the protocol of docs/protocol.md.
+
+        Without hooks **anybody may connect, join, publish and see everywhere**. They may be async.
+        False, or a PermissionError, refuses.
+
+        Args:
+            authorize: `(ws, data)` with the data of the client's `connect`; returns whose
+                connection it is, None if that does not matter, or False.
+            can_join: `(ws, room)`; whether the client may be a member, and read.
+            can_publish: `(ws, room, data)`; in any room, joined or not.
+            can_see_presence: `(ws, room)`; whether it may know who else is in the room.
+            presence: whether rooms have presence, or a function of a room's name that says so.
+            max_rooms: that a client may be in.
+            max_message_size: bytes, over which a frame closes with 1009; None: the app's.
+            connect_timeout_s: a client that has not sent `connect` by then is closed.
+            ping_interval_s: clients send something so often; after thrice that they are closed.
+
+        Raises:
+            RouteError: the pattern is bad or taken.
+            ValueError: a limit that is not above 0.
+        """
+        endpoint = Endpoint(
+            Hooks(authorize, can_join, can_publish, can_see_presence),
+            presence=presence,
+            max_rooms=max_rooms,
+            connect_timeout_s=connect_timeout_s,
+            ping_interval_s=ping_interval_s,
+        )
+        self.websocket(path, max_message_size=max_message_size, name=name)(endpoint.serve)
+        self.close_codes = check_close_codes({**CLOSE_CODES, **self.close_codes})
+        attach(self.runtime.rooms)
 
     # -- ASGI ----------------------------------------------------------------------------------
 

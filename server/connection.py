@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from server.close_codes import CloseCode, check_close
 from server.codecs import CODECS, JSON, Codec, json_bytes
+from server.encodings import BARE, Encoding
 from server.exceptions import WebSocketDisconnect
 from server.handshake import HeaderPairs, Scope, accept_headers
 from server.inbox import Inbox
@@ -47,7 +48,6 @@ class Connection(Recorded):
         "_accepted_with",
         "_app",
         "_close_finished",
-        "_codec",
         "_connect_event_given",
         "_eager",
         "_handling_since_s",
@@ -60,6 +60,7 @@ class Connection(Recorded):
         "_rooms",
         "_send",
         "_unsent_close",
+        "encoding",
         "offer",
     )
     _inbox: Inbox
@@ -75,7 +76,7 @@ class Connection(Recorded):
         self._phase = Phase.CONNECTING
         self._eager = False
         self._is_accepting = False
-        self._codec = route.codec or JSON
+        self.encoding: Encoding = BARE[route.codec or JSON]
         self._max_message_size = route.max_message_size or app.max_message_size
         self._accepted_with: tuple[str | None, list[tuple[bytes, bytes]]] | None = None
         self._connect_event_given = False
@@ -125,7 +126,7 @@ class Connection(Recorded):
     @property
     def codec(self) -> Codec:
         """The encoding of structured messages on this connection."""
-        return self._codec
+        return self.encoding.codec
 
     @property
     def subprotocol(self) -> str | None:
@@ -177,7 +178,7 @@ class Connection(Recorded):
             raise
         self._accepted_with = wanted
         if self.route.codec is None and subprotocol in CODECS:
-            self._codec = CODECS[subprotocol]
+            self.encoding = BARE[CODECS[subprotocol]]
         self._inbox = Inbox(self._receive)
         self._outbox = make_outbox(self._send, self._app.limits, awaitable)
         self._phase = CONNECTED

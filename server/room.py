@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from server.websocket import WebSocket
 
 DEFAULT_HISTORY = 100
+_SHADOW = "\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +133,24 @@ def parse_epoch(text: str) -> int:
         return int(text, 16)
     except ValueError:
         return -1
+
+
+def shadow_of(name: str) -> str:
+    """Return the name of a room's shadow: what is said about the room is published there.
+
+    No user can name it. Its joins and leaves are told to nobody.
+    """
+    return _SHADOW + name
+
+
+def is_shadow(name: str) -> bool:
+    """Whether it is the name of a room's shadow."""
+    return name.startswith(_SHADOW)
+
+
+def owner_of(shadow: str) -> str:
+    """Return the name of the room whose shadow that is."""
+    return shadow.removeprefix(_SHADOW)
 
 
 def check_room_name(name: str) -> None:

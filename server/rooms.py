@@ -10,14 +10,12 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from server.close_codes import CloseCode
-from server.codecs import MSGPACK, Codec, json_bytes
+from server.codecs import json_bytes
+from server.encodings import Encoded, Encoding
 from server.exceptions import WebSocketDisconnect
 from server.retention import Keep, Retention
-from server.room import Joined, Published, check_room_name, epoch_text, parse_epoch
-from server.transport import Event
+from server.room import Joined, Published, epoch_text, is_shadow, parse_epoch
 from workers.bus import GIVE_WAY_S, Bus
 from workers.journal import ConnectionId
 from workers.publisher import Message, key_of
@@ -48,6 +46,7 @@ class Rooms:
         self._runtime = runtime
         self._bus: Bus | None = None
         self._live: dict[str, dict[WebSocket, None]] = {}
+        self._paused: set[tuple[WebSocket, str]] = set()  # they have missed messages
         self._kicking: dict[WebSocket, asyncio.Task[None]] = {}
         self._telling: set[asyncio.Task[None]] = set()
         self.retention = Retention()
@@ -65,15 +64,46 @@ class Rooms:
     # -- members ---------------------------------------------------------------------------------
 
     async def join(
-        self, ws: "WebSocket", name: str, since: int | None, epoch: str | None
+        self,
+        ws: "WebSocket",
+        name: str,
+        since: int | None,
+        epoch: str | None,
+        welcome: Callable[[Joined], Encoded] | None = None,
     ) -> Joined:
-        """Make `ws` a member; see `WebSocket.join`."""
-        check_room_name(name)
+        """Make `ws` a member; see `WebSocket.join`.
+
+        Args:
+            welcome: what is sent after all that was missed, and before all that is new.
+        """
         wanted = _wanted(since, epoch)
-        if name in ws._rooms:
+        is_member = name in ws._rooms
+        if is_member and (ws, name) not in self._paused:
             position = self.bus.position(name)
             assert position is not None, "a room with a member has an entry"
-            return Joined(epoch_text(position.epoch), position.offset, recovered=False)
+            joined = Joined(epoch_text(position.epoch), position.offset, recovered=False)
+            self._welcome(ws, joined, welcome)
+            return joined
+        if not is_member:
+            await self._enter(ws, name)
+        try:
+            recovered = wanted is not None and await self._recover(ws, name, *wanted)
+        except _TooSlow:
+            await ws.kick(CloseCode.TRY_AGAIN_LATER, "missed messages")
+            raise ws._disconnect() from None
+        # Nothing may be awaited between the last look at the position and this.
+        position = self.bus.seen(name)
+        self._paused.discard((ws, name))
+        self._live.setdefault(name, {})[ws] = None
+        joined = Joined(epoch_text(position.epoch), position.offset, recovered)
+        self._welcome(ws, joined, welcome)
+        if wanted is not None:
+            self.bus.note("recovered" if recovered else "not_recovered")
+        if not is_member:
+            await self._call("join", ws, name)
+        return joined
+
+    async def _enter(self, ws: "WebSocket", name: str) -> None:
         assert ws.entry is not None, "it was accepted"
         assert ws.entry.row is not None, "its view still runs"
         ws._rooms[name] = None
@@ -87,18 +117,12 @@ class Rooms:
             self.bus.leave(name, ticket)
             raise ws._disconnect()
         ws._rooms[name] = ticket
-        try:
-            recovered = wanted is not None and await self._recover(ws, name, *wanted)
-        except _TooSlow:
-            await ws.kick(CloseCode.TRY_AGAIN_LATER, "missed messages")
-            raise ws._disconnect() from None
-        # Nothing may be awaited between the last look at the position and this.
-        position = self.bus.seen(name)
-        self._live.setdefault(name, {})[ws] = None
-        if wanted is not None:
-            self.bus.note("recovered" if recovered else "not_recovered")
-        await self._call("join", ws, name)
-        return Joined(epoch_text(position.epoch), position.offset, recovered)
+
+    def _welcome(
+        self, ws: "WebSocket", joined: Joined, welcome: Callable[[Joined], Encoded] | None
+    ) -> None:
+        if welcome is not None and not ws.enqueue(*welcome(joined)):
+            self._kick(ws)
 
     async def _recover(self, ws: "WebSocket", name: str, since: int, epoch: int) -> bool:
         """Send all that was published after `since`, or nothing; True if that was possible."""
@@ -136,7 +160,7 @@ class Rooms:
     async def _replay(self, ws: "WebSocket", name: str, message: Message) -> None:
         if message.excluded and _id_of(ws) in message.excluded:
             return
-        event, size_bytes = _Encoded(message).of(ws.codec)
+        event, size_bytes = ws.encoding.encode(message)
         if not ws.offer(event, size_bytes):
             await ws.post(event, size_bytes)
         if ws.has_ended:
@@ -159,17 +183,23 @@ class Rooms:
         if name not in ws._rooms:
             return False
         ticket = ws._rooms.pop(name)
-        live = self._live.get(name)
-        if live is not None:
-            live.pop(ws, None)
-            if not live:
-                del self._live[name]
+        self._paused.discard((ws, name))
+        self._mute(ws, name)
         if ticket is None:  # it is just joining
             return False
         self.bus.leave(name, ticket)
         return True
 
+    def _mute(self, ws: "WebSocket", name: str) -> None:
+        live = self._live.get(name)
+        if live is not None:
+            live.pop(ws, None)
+            if not live:
+                del self._live[name]
+
     async def _call(self, event: str, ws: "WebSocket", name: str | None) -> None:
+        if name is not None and is_shadow(name):
+            return
         for handler in self.handlers[event]:
             result = handler(ws, name)
             if result is not None:
@@ -198,7 +228,7 @@ class Rooms:
         read well.
         """
         deadline = time.monotonic() + PATIENCE_S
-        while self.bus.is_giving_way and time.monotonic() < deadline:
+        while self.bus.is_giving_way and time.monotonic() < deadline:  # noqa: ASYNC110 - bounded
             await asyncio.sleep(GIVE_WAY_S)
 
     def kept(self, name: str, since: int, limit: int) -> list[Message]:
@@ -237,7 +267,7 @@ class Rooms:
             if ws in self._kicking:
                 continue
             try:
-                if not ws.enqueue(*message.of(ws.codec)):
+                if not ws.enqueue(*message.of(ws.encoding)):
                     self._kick(ws)
             except (WebSocketDisconnect, RuntimeError):
                 # It left, or was closed, a moment ago; its own handler notices.
@@ -277,12 +307,25 @@ class Rooms:
         log.warning("%s: messages were lost to %d connections: too far behind", where, len(members))
         self.bus.note("incomplete", len(members))
         for ws in members:
-            if not self.handlers["missed"]:
+            if (told := ws.encoding.missed(name)) is not None:
+                self._pause(ws, name, told)
+            elif not self.handlers["missed"]:
                 self._close(ws, "missed messages")
                 continue
             task = asyncio.get_running_loop().create_task(self._call("missed", ws, name))
             self._telling.add(task)
             task.add_done_callback(self._telling.discard)
+
+    def _pause(self, ws: "WebSocket", name: str | None, told: Encoded) -> None:
+        """Tell a member, and hand it nothing more of a room until it joins again."""
+        if name is not None and not is_shadow(name):
+            self._paused.add((ws, name))
+            self._mute(ws, name)
+        try:
+            if not ws.enqueue(*told):
+                self._kick(ws)
+        except (WebSocketDisconnect, RuntimeError):
+            pass
 
 
 class _TooSlow(Exception):
@@ -290,29 +333,20 @@ class _TooSlow(Exception):
 
 
 class _Encoded:
-    """A message as one event for each codec."""
+    """A message as one event for each encoding."""
 
     __slots__ = ("_events", "_message")
 
     def __init__(self, message: Message) -> None:
         self._message = message
-        self._events: dict[Codec, tuple[Event, int]] = {}
+        self._events: dict[Encoding, Encoded] = {}
 
-    def of(self, codec: Codec) -> tuple[Event, int]:
-        """Return the event for members of a codec, and its payload's size in bytes."""
-        found = self._events.get(codec)
+    def of(self, encoding: Encoding) -> Encoded:
+        """Return the event for members of an encoding, and its payload's size in bytes."""
+        found = self._events.get(encoding)
         if found is None:
-            found = self._events[codec] = self._encode(codec)
+            found = self._events[encoding] = encoding.encode(self._message)
         return found
-
-    def _encode(self, codec: Codec) -> tuple[Event, int]:
-        data = self._message.data
-        if self._message.kind is Kind.JSON and codec is MSGPACK:
-            data = MSGPACK.encode(msgspec.json.decode(data))
-        if isinstance(data, str):
-            size_bytes = len(data) if data.isascii() else len(data.encode())
-            return {"type": "websocket.send", "text": data}, size_bytes
-        return {"type": "websocket.send", "bytes": data}, len(data)
 
 
 def encode(message: Any) -> tuple[Kind, bytes]:

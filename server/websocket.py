@@ -24,7 +24,7 @@ from server.exceptions import (
     sole_cause,
 )
 from server.inbox import NOT_ARMED, Inbox
-from server.room import Joined
+from server.room import Joined, check_room_name, is_shadow
 from server.states import CONNECTED, Phase, WebSocketState
 from server.transport import Event
 
@@ -80,7 +80,7 @@ class WebSocket(Connection):
             if event["type"] == "websocket.disconnect":
                 raise self._disconnect()
             return event
-        codec = self._codec
+        codec = self.encoding.codec
         payload = await self._payload(codec.kind)
         if kind == "json":
             return codec.decode(payload)
@@ -241,8 +241,9 @@ class WebSocket(Connection):
         else:
             if isinstance(kind, type) and not isinstance(message, kind):
                 raise TypeError(f"send() takes {kind.__name__} here, not {_type(message)}")
-            payload = self._codec.encode(message)
-            await (self.send_text if self._codec.kind == "text" else self.send_bytes)(payload)
+            codec = self.encoding.codec
+            payload = codec.encode(message)
+            await (self.send_text if codec.kind == "text" else self.send_bytes)(payload)
 
     async def send_text(self, text: str) -> None:
         """Send a text frame."""
@@ -367,6 +368,7 @@ class WebSocket(Connection):
         """
         if self._phase is not CONNECTED:
             self._refuse("receive")
+        check_room_name(room)
         return await self._app.rooms.join(self, room, since, epoch)
 
     async def leave(self, room: str) -> None:
@@ -376,7 +378,7 @@ class WebSocket(Connection):
     @property
     def rooms(self) -> frozenset[str]:
         """The rooms this connection is a member of."""
-        return frozenset(self._rooms)
+        return frozenset(room for room in self._rooms if not is_shadow(room))
 
 
 def _is_binary(mode: Mode) -> bool:

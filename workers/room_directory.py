@@ -94,6 +94,11 @@ class RoomDirectory:
             entry = (entry + 1) % self._entries
         return None, free
 
+    def entries(self) -> list[int]:
+        """Return the entries in use; without the lock any may go to another room meanwhile."""
+        states = self._column(_STATE)
+        return [entry for entry, state in enumerate(states) if state == EntryState.USED]
+
     def name(self, entry: int) -> bytes:
         """Return the name of an entry."""
         at = self._layout.room(entry)
@@ -104,6 +109,10 @@ class RoomDirectory:
         """Return the epoch of an entry: another one if the entry has gone to another room."""
         return self._words[self._layout.room(entry) + _EPOCH]
 
+    def last_ns(self, entry: int) -> int:
+        """Return when the last message was published, or else the entry made; unix time."""
+        return self._words[self._layout.room(entry) + _LAST_NS]
+
     def members(self, entry: int) -> list[int]:
         """Return how many members each slot has in a room."""
         start = self._layout.room(entry) + ROOM_WORDS
@@ -112,6 +121,10 @@ class RoomDirectory:
     def used(self) -> int:
         """Return how many entries are in use."""
         return self._words[self._journal + _ROOMS]
+
+    def evicted(self) -> int:
+        """Return how many entries were taken from rooms without members, ever."""
+        return self._words[self._journal + _EVICTED]
 
     # -- the members of one slot, its worker or the reaper ---------------------------------------
 
