@@ -90,7 +90,7 @@ class Bus(Protocol):
         """Count `delivered`, `recovered`, `not_recovered` or `incomplete`."""
 
     def poll(self) -> None:
-        """Read what is new, now, unless the bus gives way."""
+        """Read what is new, now; nothing more if there is a rest for the loop's next turn."""
 
     def keep_watch(self) -> None:
         """See to it that what is new is read in the loop that runs."""
@@ -136,8 +136,7 @@ class SegmentBus(Publisher):
 
     def listen(self, on_message: OnMessage, on_missed: OnMissed) -> None:
         """Say who takes messages."""
-        self._on_message = on_message
-        self._on_missed = on_missed
+        self._on_message, self._on_missed = on_message, on_missed
 
     def close(self) -> None:
         """Stop reading, and let go of the lock's file and the socket; may be called again."""
@@ -154,19 +153,19 @@ class SegmentBus(Publisher):
     async def publish(
         self, room: str, kind: Kind, payload: bytes, *, excluded: Sequence[ConnectionId] = ()
     ) -> Position:
-        """Publish; see `Publisher.publish`. The own members get it at once."""
+        """Publish; see `Publisher.publish`."""
         published = await super().publish(room, kind, payload, excluded=excluded)
         self.note("published")
-        self.poll()
+        self._take_own()
         return published
 
     async def broadcast(
         self, route: int, kind: Kind, payload: bytes, *, excluded: Sequence[ConnectionId] = ()
     ) -> None:
-        """Publish to the connections of a route (0: all); see `Publisher.broadcast`."""
+        """Publish to the connections of a route; see `Publisher.broadcast`."""
         await super().broadcast(route, kind, payload, excluded=excluded)
         self.note("published")
-        self.poll()
+        self._take_own()
 
     def _tell(self, slots: Sequence[int]) -> None:
         """Wake the others at the end of the loop's turn, each once for all that it published."""
@@ -186,8 +185,6 @@ class SegmentBus(Publisher):
 
     async def enter(self, room: str, row: int) -> int:
         """Enter a connection, by its row, as a member; returns a ticket for `leave`.
-
-        What is published from now on is taken for it; see `seen`.
 
         Raises:
             ValueError: no name of a room.
@@ -213,7 +210,7 @@ class SegmentBus(Publisher):
         local.members += 1
         self.directory.set_members(local.entry, self._slot, local.members)
         self.keep_watch()
-        self.poll()
+        self._take_own()
         return ticket
 
     def _open(self, room: str, name: bytes) -> _LocalRoom:
@@ -251,18 +248,24 @@ class SegmentBus(Publisher):
 
     def poll(self) -> None:
         """Read what is new, up to a bound, and see to the rest in another turn."""
-        if self._is_reading or self._on_message is None:
-            return
+        loop = self._own_loop()
+        if self._turn is None:
+            self._take_turn(loop)
+
+    def _take_own(self) -> None:
+        """Read also if a turn is due: who publishes in a loop may never let it come."""
         loop = self._own_loop()
         if not self.is_giving_way:
             self._take_turn(loop)
 
     def _go_on(self, loop: asyncio.AbstractEventLoop) -> None:
         if loop is self._loop:
-            self.is_giving_way = False
+            self._turn, self.is_giving_way = None, False
             self._take_turn(loop)
 
     def _take_turn(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._is_reading or self._on_message is None:
+            return
         if self._turn is not None:
             self._turn.cancel()
             self._turn = None
@@ -274,7 +277,7 @@ class SegmentBus(Publisher):
         finally:
             self._is_reading = False
             self._counts[_CURSOR] = self._cursor
-        if self._on_message is None:  # closed meanwhile
+        if loop is not self._loop:  # closed meanwhile
             return
         if self.is_giving_way:
             self._turn = loop.call_later(GIVE_WAY_S, self._go_on, loop)
@@ -325,9 +328,10 @@ class SegmentBus(Publisher):
         return message
 
     def _hand_over(self, message: Message) -> bool:
-        assert self._on_message is not None
+        if (on_message := self._on_message) is None:  # closed meanwhile
+            return True
         try:
-            wants_pause = self._on_message(message)
+            wants_pause = on_message(message)
         except Exception:
             log.exception("a message was not handed over to all")
             return False
@@ -359,9 +363,9 @@ class SegmentBus(Publisher):
             self._miss(None)
 
     def _miss(self, room: str | None) -> None:
-        assert self._on_missed is not None
         try:
-            self._on_missed(room)
+            if self._on_missed is not None:
+                self._on_missed(room)
         except Exception:
             log.exception("what was missed could not be said to all")
 

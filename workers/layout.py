@@ -83,7 +83,7 @@ HEADER = (
     Field("slots", 1, "", _SUPERVISOR, "how many there are"),
     Field("rows_per_slot", 1, "rows", _SUPERVISOR, "connections that a worker can have"),
     Field("routes", 1, "", _SUPERVISOR, "room for labels, `other` included"),
-    Field("rooms", 1, "rooms", _SUPERVISOR, "room for entries of the directory"),
+    Field("rooms", 1, "rooms", _SUPERVISOR, "room for entries of rooms"),
     Field("memberships_per_slot", 1, "", _SUPERVISOR, "room for memberships of a worker's"),
     Field("ring_words", 1, "words", _SUPERVISOR, "of the journal's ring"),
     Field("created_ns", 1, "unix ns", _SUPERVISOR, "when the segment was made"),
@@ -189,7 +189,7 @@ class Sizes:
     """How many of each a segment has room for; all at least 1, workers at most WORKERS.
 
     Attributes:
-        rooms: entries of the directory.
+        rooms: that the directory holds; it has half as many entries more.
         memberships_per_slot: of the connections of one worker, over all rooms.
         ring_words: of the journal, at least 512.
     """
@@ -221,7 +221,8 @@ class Layout:
         self.memberships = self.bus + sizes.slots * BUS_WORDS
         self.rooms = self.memberships + sizes.slots * sizes.memberships_per_slot * MEMBERSHIP_WORDS
         self.room_words = ROOM_WORDS + sizes.slots
-        self.journal = self.rooms + sizes.rooms * self.room_words
+        self.room_entries = sizes.rooms + sizes.rooms // 2 + 1  # so that searches are short
+        self.journal = self.rooms + self.room_entries * self.room_words
         self.ring = self.journal + JOURNAL_WORDS
         self.size_bytes = WORD_BYTES * (self.ring + sizes.ring_words)
 

@@ -92,6 +92,7 @@ class MemoryBus:
         self._on_message: OnMessage | None = None
         self._on_missed: OnMissed | None = None
         self._is_reading = False
+        self._turn: asyncio.Handle | None = None
         hub.buses[slot] = self
 
     def listen(self, on_message: OnMessage, on_missed: OnMissed) -> None:
@@ -136,8 +137,13 @@ class MemoryBus:
         self.hub.append(Message(*key, kind, data, time.time_ns(), tuple(excluded)))
         self.note("published")
         for slot in slots - {self.slot}:
-            asyncio.get_running_loop().call_soon(self.hub.buses[slot].poll)
-        self.poll()
+            self.hub.buses[slot].wake()
+        self._take_own()
+
+    def wake(self) -> None:
+        """Have what is new read in the loop's next turn."""
+        if self._turn is None:
+            self._turn = asyncio.get_running_loop().call_soon(self._go_on)
 
     async def enter(self, room: str, row: int) -> int:
         """Enter a connection as a member; returns a ticket for `leave`."""
@@ -145,7 +151,7 @@ class MemoryBus:
         self._seen.setdefault(room, of_room.last)
         self._members[room] += 1
         of_room.members[self.slot, ticket] = row
-        self.poll()
+        self._take_own()
         return ticket
 
     def leave(self, room: str, ticket: int) -> None:
@@ -200,8 +206,23 @@ class MemoryBus:
 
     def poll(self) -> None:
         """Read what is new, up to a bound, and see to the rest in another turn."""
-        if self._is_reading or self.is_giving_way or self._on_message is None:
+        if self._turn is None:
+            self._take_turn()
+
+    def _take_own(self) -> None:
+        if not self.is_giving_way:
+            self._take_turn()
+
+    def _go_on(self) -> None:
+        self._turn, self.is_giving_way = None, False
+        self._take_turn()
+
+    def _take_turn(self) -> None:
+        if self._is_reading or self._on_message is None:
             return
+        if self._turn is not None:
+            self._turn.cancel()
+            self._turn = None
         self._is_reading = True
         try:
             self._skip_lost()
@@ -210,13 +231,9 @@ class MemoryBus:
             self._is_reading = False
         loop = asyncio.get_running_loop()
         if self.is_giving_way:
-            loop.call_later(GIVE_WAY_S, self._go_on)
+            self._turn = loop.call_later(GIVE_WAY_S, self._go_on)
         elif self._next < self.hub.end:
-            loop.call_soon(self.poll)
-
-    def _go_on(self) -> None:
-        self.is_giving_way = False
-        self.poll()
+            self._turn = loop.call_soon(self._go_on)
 
     def _read(self) -> bool:
         assert self._on_message is not None

@@ -19,8 +19,6 @@ _LENGTH, _NAME = _AT["name_length"], _AT["name"]
 _HEAD_AT = places(JOURNAL)
 _EPOCHS, _ROOMS, _EVICTED = _HEAD_AT["epochs"], _HEAD_AT["rooms"], _HEAD_AT["evicted"]
 _EPOCH_MASK = (1 << 63) - 1
-# Above that, searches get long; the rest is never filled.
-_LOAD = 7 / 8
 _EVICT_SHARE = 0.1  # of the capacity, at a time
 
 
@@ -53,11 +51,11 @@ class RoomDirectory:
         self._bytes = segment.bytes
         self._layout = segment.layout
         self._slots = segment.sizes.slots
-        self._entries = segment.sizes.rooms
+        self._entries = segment.layout.room_entries
         self._stride = segment.layout.room_words
         self._journal = segment.layout.journal
         self._segment_epoch = segment.epoch
-        self.capacity = max(1, int(self._entries * _LOAD))
+        self.capacity = segment.sizes.rooms  # the other entries are never filled
 
     # -- reading, any process ------------------------------------------------------------------
 
@@ -212,10 +210,10 @@ class RoomDirectory:
         start = self._layout.room(0) + field
         return self._words[start : self._layout.journal : self._stride].tolist()
 
-    def _occupied(self) -> list[int]:
+    def _occupied(self) -> list[bool]:
         """Return for each entry whether any slot has members in it."""
         columns = [self._column(ROOM_WORDS + slot) for slot in range(self._slots)]
-        return [any(counts) for counts in zip(*columns, strict=True)]
+        return [*map(any, zip(*columns, strict=True))]
 
     def _end_searches(self, states: list[int]) -> None:
         """Make gone entries free again that no search has to pass on its way to a room."""

@@ -1,4 +1,4 @@
-"""The ring of messages against a plain list: any sizes, any order, and readers that are too slow."""
+"""The ring of messages against a plain list: any sizes and order, and readers that are too slow."""
 
 import time
 from pathlib import Path
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.workers.memory_support import private, shared, writer
 from tests.workers.room_support import SIZES, Record, assert_whole, entries, read, walk
-from workers.journal import Journal, MessageTooLarge, Overrun
+from workers.journal import ConnectionId, Journal, MessageTooLarge, Overrun
 from workers.publisher import Publisher
 from workers.room_tables import RECORD_WORDS, Kind
 from workers.segment import Segment
@@ -34,9 +34,7 @@ class Writer:
         self.model: list[Record] = []
         self.offsets: dict[int | None, int] = {}
 
-    def append(
-        self, room: int | None, kind: Kind, size: int, excluded: list[tuple[int, int]]
-    ) -> None:
+    def append(self, room: int | None, kind: Kind, size: int, excluded: list[ConnectionId]) -> None:
         now_ns = len(self.model) + 1
         payload = bytes(32 + (now_ns + at) % 90 for at in range(size))
         offset = self.offsets.get(room, 0) + 1
@@ -55,7 +53,9 @@ class Writer:
 @given(st.lists(MESSAGE, max_size=60))
 @example([(0, Kind.TEXT, LIMIT_BYTES, [])] * 30)
 @example([(None, Kind.BYTES, size, []) for size in range(0, LIMIT_BYTES, 3)])
-def test_it_holds_the_end_of_what_a_list_holds(messages: list) -> None:
+def test_it_holds_the_end_of_what_a_list_holds(
+    messages: list[tuple[int | None, Kind, int, list[ConnectionId]]],
+) -> None:
     segment = private(SIZES)
     writer, cursor = Writer(segment), 0
     for room, kind, size, excluded in messages:
@@ -153,7 +153,8 @@ def test_a_room_whose_messages_are_all_overwritten_still_tells_its_offset() -> N
 def test_readers_that_are_overtaken_never_see_a_torn_message(tmp_path: Path) -> None:
     """Another process writes as fast as it can; this one reads what it is about to overwrite."""
     with shared(tmp_path, SIZES) as segment, writer(segment, 0, "publish"):
-        publisher, overruns, seen, rooms = Publisher(segment), 0, set(), 0
+        publisher, overruns, rooms = Publisher(segment), 0, 0
+        seen: set[tuple[int, int]] = set()
         journal, deadline = publisher.journal, time.monotonic() + 30
         while overruns < 50 or len(seen) < 500 or rooms < 200:
             assert time.monotonic() < deadline, f"{overruns} overruns, {len(seen)} messages"
@@ -191,7 +192,7 @@ def read_rooms(publisher: Publisher) -> int:
     return answers
 
 
-def assert_derived(offset: int, data: str | bytes, excluded: tuple) -> None:
+def assert_derived(offset: int, data: str | bytes, excluded: tuple[ConnectionId, ...]) -> None:
     """See `memory_writer.publish`."""
     assert data == f"{offset}:" + str(offset % 10) * (offset % 200)
     assert excluded == ((offset, offset + 1),) * (offset % 3)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers import layout
+from workers import layout, room_tables
 from workers.layout import (
     ASSIGNED,
     COUNTERS,
@@ -24,13 +24,23 @@ from workers.layout import (
     take,
 )
 
-TABLES = [HEADER, LABEL, ASSIGNED, SAID, COUNTERS, ROW]
+OF_ROOMS = [
+    room_tables.JOURNAL,
+    room_tables.RECORD,
+    room_tables.ROOM,
+    room_tables.MEMBERSHIP,
+    room_tables.BUS,
+]
+TABLES = [HEADER, LABEL, ASSIGNED, SAID, COUNTERS, ROW, *OF_ROOMS]
 SIZES = st.builds(
     Sizes,
     workers=st.integers(1, 256),
     slots=st.integers(1, 512),
     rows_per_slot=st.integers(1, 20_000),
     routes=st.integers(1, 500),
+    rooms=st.integers(1, 100_000),
+    memberships_per_slot=st.integers(1, 1_000_000),
+    ring_words=st.integers(512, 2**30),
 )
 
 
@@ -60,13 +70,42 @@ def test_parts_follow_each_other_without_a_gap(sizes: Sizes) -> None:
     assert found.block(0, sizes.routes) == found.block(1, 0)
     assert found.block(sizes.slots, 0) == found.row(0, 0)
     assert found.row(0, sizes.rows_per_slot) == found.row(1, 0)
-    assert found.row(sizes.slots, 0) * WORD_BYTES == found.size_bytes
+    assert found.row(sizes.slots, 0) == found.bus_of(0)
+    assert found.bus_of(1) - found.bus_of(0) == length(room_tables.BUS)
+    assert found.bus_of(sizes.slots) == found.membership(0, 0)
+    assert found.membership(0, 1) - found.membership(0, 0) == length(room_tables.MEMBERSHIP)
+    assert found.membership(0, sizes.memberships_per_slot) == found.membership(1, 0)
+    assert found.membership(sizes.slots, 0) == found.room(0)
+    assert found.room_members(0, 0) - found.room(0) == length(room_tables.ROOM)
+    assert found.room_members(0, sizes.slots) == found.room(1)
+    assert found.room_entries > sizes.rooms
+    assert found.room(found.room_entries) == found.journal
+    assert found.ring - found.journal == length(room_tables.JOURNAL)
+    assert (found.ring + sizes.ring_words) * WORD_BYTES == found.size_bytes
+
+
+def test_what_is_last_in_a_room_is_last_among_broadcasts() -> None:
+    """These three words follow each other in both, so that one writer serves both."""
+    names = ["last_offset", "last_position", "last_ns"]
+    for table in (room_tables.ROOM, room_tables.JOURNAL):
+        at = [places(table)[name] for name in names]
+        assert at == [*range(at[0], at[0] + 3)]
 
 
 @pytest.mark.parametrize(
-    "numbers", [(0, 1, 1, 1), (1, 0, 1, 1), (1, 1, 0, 1), (1, 1, 1, 0), (257, 257, 1, 1)]
+    "numbers",
+    [
+        (0, 1, 1, 1),
+        (1, 0, 1, 1),
+        (1, 1, 0, 1),
+        (1, 1, 1, 0),
+        (257, 257, 1, 1),
+        (1, 1, 1, 1, 0),
+        (1, 1, 1, 1, 1, 0),
+        (1, 1, 1, 1, 1, 1, 511),
+    ],
 )
-def test_sizes_that_cannot_be(numbers: tuple[int, int, int, int]) -> None:
+def test_sizes_that_cannot_be(numbers: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="a segment cannot have Sizes"):
         Sizes(*numbers)
 

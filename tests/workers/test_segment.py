@@ -216,7 +216,7 @@ def too_long(path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "problem"),
     [
-        (lambda path: put_word(path, "version", 2), "has version 2 and this program reads 1: use"),
+        (lambda path: put_word(path, "version", 1), "has version 1 and this program reads 2: use"),
         (lambda path: put_word(path, "magic", 0), "is no segment: name that of a running server"),
         (lambda path: path.write_bytes(b"x" * 9000), "is no segment: name"),
         (lambda path: path.write_bytes(b"x"), "is not whole: start the server again"),
@@ -225,6 +225,9 @@ def too_long(path: Path) -> None:
         (too_long, "is not whole"),
         (lambda path: put_word(path, "rows_per_slot", 65), "is not whole"),
         (lambda path: put_word(path, "slots", 0), "is not whole"),
+        (lambda path: put_word(path, "rooms", 65), "is not whole"),
+        (lambda path: put_word(path, "memberships_per_slot", 0), "is not whole"),
+        (lambda path: put_word(path, "ring_words", 511), "is not whole"),
         (lambda path: path.write_bytes(b""), "it is empty; is the server running?"),
         (lambda path: path.unlink(), "No such file or directory; is the server running?"),
     ],
@@ -300,8 +303,8 @@ def test_a_file_system_that_is_too_small_says_so_at_once_and_keeps_nothing(tmp_p
         problem, left = child.communicate(timeout=30)[0].splitlines()
     assert problem == (
         f"{tmp_path} cannot hold the segment (No space left on device): it needs {NEEDED_MIB:.1f}"
-        " MiB, 2.0 MiB are free; take fewer --registry-rows, a bigger /dev/shm (docker:"
-        " --shm-size), or another --runtime-dir"
+        " MiB, 2.0 MiB are free; take fewer --registry-rows, a smaller --journal-mib, a bigger"
+        " /dev/shm (docker: --shm-size), or another --runtime-dir"
     )
     assert left == "[]"
 
