@@ -136,6 +136,7 @@ class Peer:
 
     def __init__(self, link: Link, subprotocol: str) -> None:
         self.link = link
+        self.subprotocol = subprotocol
         self.is_json = subprotocol == JSON
         self.client = ""
         self._id = 0
