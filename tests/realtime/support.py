@@ -109,7 +109,9 @@ class Wire:
                 url + path, subprotocols=offered, compression=None, **options
             )
         except websockets.InvalidStatus as refused:
-            raise Refused(refused.response.status_code, refused.response.body or b"") from None
+            raise Refused(
+                refused.response.status_code, bytes(refused.response.body or b"")
+            ) from None
         return cls(client)
 
     async def send(self, payload: str | bytes) -> None:
@@ -156,9 +158,8 @@ class Peer:
     async def _next(self) -> dict[str, Any]:
         payload = await self.link.receive()
         assert isinstance(payload, str) is self.is_json
-        frame: dict[str, Any] = (
-            json.loads(payload) if self.is_json else msgspec.msgpack.decode(payload)
-        )
+        decode = msgspec.msgpack.decode if isinstance(payload, bytes) else json.loads
+        frame: dict[str, Any] = decode(payload)
         return frame
 
     async def ask(self, type_: str, **fields: Any) -> dict[str, Any]:

@@ -143,7 +143,7 @@ async def test_the_limits_of_a_server():
     with _server("--workers", "1", "--rooms", "16", "--memberships", "16") as server:
         host = _host(server)
         ada, ben = await host.connect("/quiet"), await host.connect("/quiet")
-        joined = []
+        joined: list[str] = []
         while (answer := await ada.ask("join", room=f"room-{len(joined)}"))["type"] == "joined":
             joined.append(answer["room"])
         assert (answer["code"], answer["retry"]) == ("rooms_full", True)
