@@ -47,6 +47,12 @@ class Refused(Exception):
         self.body = body
 
 
+def unpack(payload: str | bytes) -> Any:
+    """Decode MessagePack, which does not come in text frames."""
+    assert isinstance(payload, bytes)
+    return msgspec.msgpack.decode(payload)
+
+
 class Link(Protocol):
     """A WebSocket of some kind."""
 
@@ -89,7 +95,7 @@ class InProcess:
         if event["type"] == "websocket.close":
             raise Closed(event["code"], event["reason"])
         text: str | bytes | None = event.get("text")
-        return event["bytes"] if text is None else text  # type: ignore[no-any-return]
+        return event["bytes"] if text is None else text
 
     async def close(self) -> None:
         await self._client.__aexit__(None, None, None)
@@ -158,8 +164,8 @@ class Peer:
     async def _next(self) -> dict[str, Any]:
         payload = await self.link.receive()
         assert isinstance(payload, str) is self.is_json
-        decode = msgspec.msgpack.decode if isinstance(payload, bytes) else json.loads
-        frame: dict[str, Any] = decode(payload)
+        is_text = isinstance(payload, str)
+        frame: dict[str, Any] = json.loads(payload) if is_text else unpack(payload)
         return frame
 
     async def ask(self, type_: str, **fields: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.realtime.support import JSON, MSGPACK, Host, covers, new_room
+from tests.realtime.support import JSON, MSGPACK, Host, covers, new_room, unpack
 
 
 @covers("frame connect", "frame connected")
@@ -307,11 +307,6 @@ async def test_what_cannot_be_recovered_is_not_sent_in_part(host: Host):
         await peer.nothing_more()
 
 
-def unpacked(payload: str | bytes) -> Any:
-    assert isinstance(payload, bytes)
-    return msgspec.msgpack.decode(payload)
-
-
 # -- the other kind of member ------------------------------------------------------------------
 
 
@@ -320,7 +315,7 @@ async def test_handlers_get_the_bare_data(host: Host):
     link = await host.link(f"/bare/{room}")
     packed = await host.link(f"/bare-msgpack/{room}")
     assert await link.receive() == "joined"
-    assert unpacked(await packed.receive()) == "joined"
+    assert unpack(await packed.receive()) == "joined"
     peer = await host.connect()
 
     await peer.ask("publish", room=room, data={"a": [1]})
@@ -328,7 +323,7 @@ async def test_handlers_get_the_bare_data(host: Host):
 
     assert json.loads(await link.receive()) == {"a": [1]}
     assert await link.receive() == "text"
-    assert unpacked(await packed.receive()) == {"a": [1]}
+    assert unpack(await packed.receive()) == {"a": [1]}
     assert await packed.receive() == "text"
 
 

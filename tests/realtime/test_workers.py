@@ -156,3 +156,14 @@ async def test_the_limits_of_a_server():
         await ben.ask("leave", room=joined[0])
         assert (await ben.ask("join", room="another"))["type"] == "joined"
         await host.close()
+
+
+async def test_a_stop():
+    """Nobody who reads sees the connection lost."""
+    with _server("--workers", "2", "--drain-s", "1") as server:
+        host = _host(server)
+        peers = [await host.member("tea") for _ in range(4)]
+        server.process.terminate()
+        for peer in peers:
+            assert (await peer.until_closed()).code == 1001
+        await host.close()
