@@ -7,6 +7,7 @@ import inspect
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -15,6 +16,7 @@ from docs.metrics_page import metrics_page
 from server.cli import commands
 from server.settings import DEFAULT_FILE, ENV_PREFIX, ConnectionSettings, Settings
 
+SECRETS = [field.name for field in fields(Settings) if not field.repr]
 FOLDER = Path(__file__).parent / "reference"
 COMMANDS = (
     "serve",
@@ -23,6 +25,8 @@ COMMANDS = (
     "status",
     "connections",
     "disconnect",
+    "rooms",
+    "publish",
     "reload",
     "drain",
 )
@@ -125,7 +129,8 @@ def _setting_row(argument: Any, about: str) -> tuple[str, ...]:
         f"{text}.",
         default or f"`{argument.field_info.default}`",
         _values(argument),
-        f"`{argument.name}` `{variable}`",
+        # A flag that is refused is none.
+        f"`{variable}`" if argument.keys[-1] in SECRETS else f"`{argument.name}` `{variable}`",
     )
 
 
@@ -173,8 +178,9 @@ def _is_own(argument: Any) -> bool:
 
 
 def _argument_row(argument: Any) -> tuple[str, ...]:
-    default = argument.field_info.default
-    return f"`{argument.name}`", str(argument.parameter.help), f"`{default}`"
+    info = argument.field_info
+    default = "it is required" if argument.required else f"`{info.default}`"
+    return f"`{argument.name}`", str(argument.parameter.help), default
 
 
 def table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:

@@ -1,7 +1,7 @@
 """Owns the command line: `python -m server serve|check|routes|...`; the one place that joins an app
 and the worker processes. What it prints is for a person; errors are one line on stderr.
 
-Exit codes: 0 fine, 1 a reload was given up, 2 a setting or the app cannot be used.
+Exit codes: 0 fine, 1 it was not done, 2 a setting or the app cannot be used.
 """
 
 import asyncio
@@ -16,8 +16,8 @@ from typing import Annotated, Any, NoReturn
 from cyclopts import App as CommandLine
 from cyclopts import CycloptsError, Parameter
 
-from server import control
-from server.admin import admin_app, hosts_for
+from server import control, room_commands
+from server.admin import admin_app, hosts_for, read_key
 from server.exceptions import SettingsError
 from server.inspection import inspect_app, routes_now, websocket_templates
 from server.ledger import labels
@@ -58,6 +58,7 @@ commands = CommandLine(name="python -m server", help=HELP, version_flags=[])
 @commands.command
 def serve(app: AppReference = DEFAULT_APP, /, *, settings: Flat = Settings()) -> NoReturn:  # noqa: B008
     """Serve an app in the foreground until Ctrl-C or SIGTERM. Takes --config FILE as well."""
+    admin_key = read_key(settings)  # before anything inherits the environment
     look = inspect_app(app)
     host, port = claim_address(settings.host, settings.port)
     admin_host, admin_port = _claim_admin(settings)
@@ -83,7 +84,7 @@ def serve(app: AppReference = DEFAULT_APP, /, *, settings: Flat = Settings()) ->
         base=Path(settings.runtime_dir),
         admin_host=admin_host,
         admin_port=admin_port,
-        admin=partial(admin_app, allowed_hosts=hosts_for(admin_host)),
+        admin=partial(admin_app, allowed_hosts=hosts_for(admin_host), key=admin_key),
         look_again=partial(_look_again, app, look.close_codes),
         on_ready=announce,
     )
@@ -137,6 +138,7 @@ def _task(app: str, settings: Settings, segment: str) -> Task:
 @commands.command
 def check(app: AppReference = DEFAULT_APP, /, *, settings: Flat = Settings()) -> int:  # noqa: B008
     """Try all that serve needs, and print the settings in force. Takes --config FILE as well."""
+    read_key(settings)
     found = inspect_app(app).routes
     host, port = claim_address(settings.host, settings.port)
     _claim_admin(settings)
@@ -169,6 +171,8 @@ for _command in (
     control.status,
     control.drain,
     control.reload,
+    room_commands.publish,
+    room_commands.rooms,
 ):
     commands.command(_command)
 

@@ -9,9 +9,8 @@ import json
 import os
 import select
 import signal
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,6 +22,7 @@ from server.close_codes import CloseCode
 from server.connections import Connections, DisconnectFailed, describe, has_route
 from server.exceptions import SettingsError
 from server.health import status as describe_server
+from server.printing import Progress, count, fail, print_table, printable, say, span
 from workers.directories import DEFAULT_BASE, find_running
 from workers.layout import ServerState
 from workers.segment import Segment
@@ -68,10 +68,10 @@ def connections(
         rows = Connections(segment).list(route=route, user=user, worker=worker)
     total, shown = len(rows), [describe(row) for row in rows[:limit]]
     if as_json:
-        _say(json.dumps({"total": total, "connections": shown}, indent=2))
+        say(json.dumps({"total": total, "connections": shown}, indent=2))
         return 0
-    _print_table(CONNECTION_COLUMNS, [_connection_cells(row) for row in shown])
-    _say(_count(total, "connection") + (f", {len(shown):,} shown" if len(shown) < total else ""))
+    print_table(CONNECTION_COLUMNS, [_connection_cells(row) for row in shown])
+    say(count(total, "connection") + (f", {len(shown):,} shown" if len(shown) < total else ""))
     return 0
 
 
@@ -101,8 +101,8 @@ def disconnect(
         except ValueError as error:
             raise ControlError(str(error)) from None
         except DisconnectFailed as error:
-            return _fail(str(error))
-    _say(f"{_count(asked, 'connection')} asked to close with {code}")
+            return fail(str(error))
+    say(f"{count(asked, 'connection')} asked to close with {code}")
     return 0
 
 
@@ -113,14 +113,14 @@ def status(
     with running_server(runtime_dir, pid) as segment:
         server = describe_server(segment)
     if as_json:
-        _say(json.dumps(server, indent=2))
+        say(json.dumps(server, indent=2))
         return 0
-    _say(
+    say(
         f"{server['app']} at {server['address']}, pid {server['pid']}: {server['status']},"
-        f" {server['ready']} of {_count(server['wanted'], 'worker')} ready,"
-        f" {_count(server['connections'], 'connection')}, up {span(server['uptime_s'])}"
+        f" {server['ready']} of {count(server['wanted'], 'worker')} ready,"
+        f" {count(server['connections'], 'connection')}, up {span(server['uptime_s'])}"
     )
-    _print_table(WORKER_COLUMNS, [_worker_cells(worker) for worker in server["workers"]])
+    print_table(WORKER_COLUMNS, [_worker_cells(worker) for worker in server["workers"]])
     return 0
 
 
@@ -130,17 +130,17 @@ def drain(
     """Stop a running server: no new connections, close the others by and by, end."""
     with running_server(runtime_dir, pid) as segment, Supervisor(segment) as supervisor:
         if segment.server_state in (ServerState.DRAINING, ServerState.STOPPED):
-            _say("draining already")  # a second signal would stop it at once
+            say("draining already")  # a second signal would stop it at once
         else:
             supervisor.signal(signal.SIGTERM)
-        progress = Progress(lambda: f"{_count(len(Connections(segment)), 'connection')} left")
+        progress = Progress(lambda: f"{count(len(Connections(segment)), 'connection')} left")
         deadline = time.monotonic() + timeout_s
         while not supervisor.ends_within(POLL_S):
             progress.report()
             if time.monotonic() > deadline:
                 problem = f"the server still runs after {timeout_s:g} s"
-                return _fail(f"{problem}: `kill {supervisor.pid}` stops it at once")
-    _say("the server has ended")
+                return fail(f"{problem}: `kill {supervisor.pid}` stops it at once")
+    say("the server has ended")
     return 0
 
 
@@ -159,24 +159,24 @@ def reload(
 
         done, failed = segment.reloads_done, segment.reloads_failed
         supervisor.signal(signal.SIGHUP)
-        progress = Progress(lambda: f"{_count(len(old_workers()), 'old worker')} left")
+        progress = Progress(lambda: f"{count(len(old_workers()), 'old worker')} left")
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             is_over = supervisor.ends_within(POLL_S)
             progress.report()
             if is_over:
-                return _fail("the server has ended: see its log")
+                return fail("the server has ended: see its log")
             if segment.reloads_failed != failed:
-                return _fail("given up, the workers not replaced serve on: see the server's log")
+                return fail("given up, the workers not replaced serve on: see the server's log")
             if segment.reloads_done == done:
                 continue
             if not old_workers():
-                _say("reloaded")
+                say("reloaded")
                 return 0
             # That was one that was under way already; meanwhile ours was ignored.
             done = segment.reloads_done
             supervisor.signal(signal.SIGHUP)
-    return _fail(f"not reloaded within {timeout_s:g} s: see the server's log")
+    return fail(f"not reloaded within {timeout_s:g} s: see the server's log")
 
 
 def _generations(segment: Segment) -> set[int]:
@@ -268,23 +268,7 @@ def _check_filters(segment: Segment, route: str | None, worker: int | None) -> N
         raise ControlError(f"there is no worker {worker}: use 0 to {workers - 1}")
 
 
-# -- printing ----------------------------------------------------------------------------------
-
-
-class Progress:
-    """Prints a line when it has changed, at most once a second."""
-
-    def __init__(self, line: Callable[[], str]) -> None:
-        self._line = line
-        self._last = ""
-        self._next = 0.0
-
-    def report(self) -> None:
-        """Print the line if it is due."""
-        if time.monotonic() >= self._next and (line := self._line()) != self._last:
-            self._last = line
-            self._next = time.monotonic() + 1
-            _say(line)
+# -- cells ------------------------------------------------------------------------------------
 
 
 CONNECTION_COLUMNS = ("id", "route", "path", "client", "user", "worker", "age", "idle", "in", "out")
@@ -298,7 +282,7 @@ def _connection_cells(row: dict[str, Any]) -> list[str]:
     names = ("id", "route", "path", "client", "user", "worker")
     spans = [span(row["age_s"]), span(row["idle_s"])]
     messages = [str(row["messages_received"]), str(row["messages_sent"])]
-    return [*(_printable(str(row[name])) for name in names), *spans, *messages]
+    return [*(printable(str(row[name])) for name in names), *spans, *messages]
 
 
 def _worker_cells(worker: dict[str, Any]) -> list[str]:
@@ -309,40 +293,3 @@ def _worker_cells(worker: dict[str, Any]) -> list[str]:
     counts = [str(worker["connections"]), str(worker["restarts"])]
     cells = [str(worker[name]) for name in names]
     return [*cells, span(worker["uptime_s"]), *counts, heartbeat, lag]
-
-
-def _printable(text: str) -> str:
-    """Replace what could steer a terminal: paths and users are what clients make them."""
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
-
-
-def span(seconds: float) -> str:
-    """Return a time span as a person would say it."""
-    whole = int(seconds)
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m{whole % 60:02}s"
-    return f"{whole // 3600}h{whole % 3600 // 60:02}m"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    widths = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
-    lines = (
-        "  ".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)).rstrip()
-        for cells in (columns, *rows)
-    )
-    _say("\n".join(lines))
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)  # noqa: T201 - this module talks to a terminal, as server.cli does
-
-
-def _fail(problem: str) -> int:
-    print(f"switchboard: error: {problem}", file=sys.stderr, flush=True)  # noqa: T201
-    return 1

@@ -230,7 +230,7 @@ class Rooms:
         read well.
         """
         deadline = time.monotonic() + PATIENCE_S
-        while self.bus.is_giving_way and time.monotonic() < deadline:
+        while self.bus.is_giving_way and time.monotonic() < deadline:  # noqa: ASYNC110 - bounded
             await asyncio.sleep(GIVE_WAY_S)
 
     def kept(self, name: str, since: int, limit: int) -> list[Message]:

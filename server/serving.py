@@ -3,6 +3,7 @@
 `workers.worker` calls `load` by name; it knows no more of this package.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -62,5 +63,6 @@ def load(options: dict[str, Any], place: Place) -> Served:
 
 
 def options(app: str, settings: Settings) -> dict[str, Any]:
-    """Return what `load` takes, in plain values."""
-    return {"app": app, "settings": msgspec.to_builtins(settings)}
+    """Return what `load` takes, in plain values; the key is none of a worker's business."""
+    told = replace(settings, admin_key="", admin_key_file="")
+    return {"app": app, "settings": msgspec.to_builtins(told)}

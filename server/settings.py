@@ -6,7 +6,7 @@ default. Workers are handed the frozen value; nothing reads the environment late
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -31,8 +31,18 @@ def _whole(type_: Any, tokens: Sequence[Token]) -> int:
         raise CoercionError(token=tokens[0], target_type=int) from None
 
 
+def _no_flag(type_: Any, tokens: Sequence[Token]) -> str:
+    if tokens[0].source == "cli":
+        raise CoercionError(
+            msg=f"{tokens[0].keyword}: whoever lists the processes sees it; set the environment"
+            " variable, or name a file with --admin-key-file"
+        )
+    return tokens[0].value
+
+
 Seconds = Annotated[float, Parameter(validator=Number(gt=0, lte=3600))]
 Whole = Annotated[int, Parameter(converter=_whole)]
+Secret = Annotated[str, Parameter(converter=_no_flag, show_default=False)]
 Count = Annotated[Whole, Parameter(validator=Number(gte=1))]
 
 
@@ -71,6 +81,9 @@ class Settings:
         port: Port to listen on; 0 takes a free one.
         admin_host: Address of the admin port; 127.0.0.1 keeps metrics private.
         admin_port: Port of /metrics, /healthz, /readyz, /connections; 0 takes a free one.
+        admin_key: What programs have to send to publish on the admin port; not as a flag, which
+            others would see; default: nobody can.
+        admin_key_file: A file with that key, in place of admin_key; default: none.
         backlog: Handshakes the kernel may queue per worker.
         registry_rows: Connections each worker may hold; more are refused with 503.
         rooms: Rooms the server may have; those without members make way for others.
@@ -92,6 +105,8 @@ class Settings:
     port: Annotated[Whole, Parameter(validator=Number(gte=0, lte=65535))] = 8000
     admin_host: str = "127.0.0.1"
     admin_port: Annotated[Whole, Parameter(validator=Number(gte=0, lte=65535))] = 9464
+    admin_key: Secret = field(default="", repr=False)
+    admin_key_file: str = ""
     backlog: Annotated[Whole, Parameter(validator=Number(gte=128, lte=65535))] = 4096
     registry_rows: Annotated[Whole, Parameter(validator=Number(gte=16, lte=1_000_000))] = 16_384
     rooms: Annotated[Whole, Parameter(validator=Number(gte=16, lte=1_000_000))] = 16_384
@@ -130,8 +145,15 @@ def _check_keys(tree: dict[str, Any], settings: Any, where: str) -> None:
         if is_dataclass(known[key]) != isinstance(value, dict):
             kind = "is a table" if is_dataclass(known[key]) else "is no table"
             raise CycloptsError(msg=f"{where}: setting {key!r} {kind}")
+        if key in _secrets(settings) and not isinstance(value, str):
+            raise CycloptsError(msg=f"{where}: setting {key!r} is no text")
         if isinstance(value, dict):
             _check_keys(value, known[key], f"{where}: [{key}]")
+
+
+def _secrets(settings: Any) -> set[str]:
+    """Return the names of those that nobody is shown."""
+    return {field.name for field in fields(settings) if not field.repr}
 
 
 def add_sources(command_line: CommandLine, config_file: Path | None) -> None:
@@ -191,15 +213,17 @@ def explain(error: CycloptsError) -> str:
 
 
 def as_toml(settings: Any, prefix: str = "") -> str:
-    """Return settings as the TOML file that would give them."""
+    """Return settings as the TOML file that would give them, but for a key."""
     lines: list[str] = []
     tables: list[str] = []
-    for field in fields(settings):
-        value = getattr(settings, field.name)
+    for setting in fields(settings):
+        name, value = setting.name, getattr(settings, setting.name)
         if hasattr(value, "__dataclass_fields__"):
-            tables.append(f"\n[{prefix}{field.name}]\n" + as_toml(value, f"{field.name}."))
+            tables.append(f"\n[{prefix}{name}]\n" + as_toml(value, f"{name}."))
+        elif name in _secrets(settings) and value:
+            lines.append(f"# {name} is set\n")
         else:
-            lines.append(f"{field.name} = {_toml(value)}\n")
+            lines.append(f"{name} = {_toml(value)}\n")
     return "".join(lines + tables)
 
 

@@ -5,6 +5,7 @@ knows rooms and rows by number, not connections, and not what becomes of a messa
 """
 
 import asyncio
+import logging
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
@@ -28,6 +29,8 @@ _SAMPLE = 15  # one message in 16 is timed
 _AT = places(BUS)
 _CURSOR, _LATENCY, _LATENCY_SUM = _AT["cursor"], _AT["latency"], _AT["latency_sum_ns"]
 _NS = 1e9
+
+log = logging.getLogger("switchboard.bus")
 
 OnMessage = Callable[[Message], bool]
 """Takes a message; True asks for a pause of about a millisecond before the next."""
@@ -87,7 +90,7 @@ class Bus(Protocol):
         """Count `delivered`, `recovered`, `not_recovered` or `incomplete`."""
 
     def poll(self) -> None:
-        """Read what is new, now."""
+        """Read what is new, now, unless the bus gives way."""
 
     def keep_watch(self) -> None:
         """See to it that what is new is read in the loop that runs."""
@@ -121,12 +124,13 @@ class SegmentBus(Publisher):
         self._by_entry: dict[int, _LocalRoom] = {}
         self._on_message: OnMessage | None = None
         self._on_missed: OnMissed | None = None
-        self._cursor = self.journal.head
+        self._cursor = self._counts[_CURSOR] = self.journal.head
         self._broadcasts = self.journal.broadcasts
+        self._taken = 0
         self._to_wake: set[int] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._turn: asyncio.Handle | None = None
         self._watch: asyncio.TimerHandle | None = None
-        self._watching: asyncio.AbstractEventLoop | None = None
         self._is_reading = False
         self.is_giving_way = False
 
@@ -134,6 +138,12 @@ class SegmentBus(Publisher):
         """Say who takes messages."""
         self._on_message = on_message
         self._on_missed = on_missed
+
+    def close(self) -> None:
+        """Stop reading, and let go of the lock's file and the socket; may be called again."""
+        self._on_message = None
+        self._forget_loop()
+        super().close()
 
     def note(self, name: str, number: int = 1) -> None:
         """Count `delivered`, `recovered`, `not_recovered` or `incomplete`."""
@@ -147,7 +157,7 @@ class SegmentBus(Publisher):
         """Publish; see `Publisher.publish`. The own members get it at once."""
         published = await super().publish(room, kind, payload, excluded=excluded)
         self.note("published")
-        self._take_own()
+        self.poll()
         return published
 
     async def broadcast(
@@ -156,19 +166,16 @@ class SegmentBus(Publisher):
         """Publish to the connections of a route (0: all); see `Publisher.broadcast`."""
         await super().broadcast(route, kind, payload, excluded=excluded)
         self.note("published")
-        self._take_own()
-
-    def _take_own(self) -> None:
-        if not self.is_giving_way:
-            self.poll()
+        self.poll()
 
     def _tell(self, slots: Sequence[int]) -> None:
         """Wake the others at the end of the loop's turn, each once for all that it published."""
         others = [slot for slot in slots if slot != self._slot]
         if not others or self._bell is None:
             return
+        loop = self._own_loop()
         if not self._to_wake:
-            asyncio.get_running_loop().call_soon(self._wake)
+            loop.call_soon(self._wake)
         self._to_wake.update(others)
 
     def _wake(self) -> None:
@@ -206,15 +213,17 @@ class SegmentBus(Publisher):
         local.members += 1
         self.directory.set_members(local.entry, self._slot, local.members)
         self.keep_watch()
-        self._take_own()
+        self.poll()
         return ticket
 
     def _open(self, room: str, name: bytes) -> _LocalRoom:
         """Have a room read; under the lock, so that no publisher misses that."""
         self.journal.repair()
         entry = self.directory.enter(name, time.time_ns())
-        epoch, seen = self.directory.epoch(entry), self.directory.last_offset(entry)
-        local = _LocalRoom(room, entry, epoch, seen)
+        epoch = self.directory.epoch(entry)
+        local = _LocalRoom(room, entry, epoch, self.journal.last_offset(entry, epoch))
+        if not self._rooms and self._broadcasts == self.journal.broadcasts:
+            self._cursor = self.journal.head  # nothing before is for this worker
         self.directory.set_members(entry, self._slot, 1)
         self._rooms[room] = self._by_entry[entry] = local
         return local
@@ -244,6 +253,19 @@ class SegmentBus(Publisher):
         """Read what is new, up to a bound, and see to the rest in another turn."""
         if self._is_reading or self._on_message is None:
             return
+        loop = self._own_loop()
+        if not self.is_giving_way:
+            self._take_turn(loop)
+
+    def _go_on(self, loop: asyncio.AbstractEventLoop) -> None:
+        if loop is self._loop:
+            self.is_giving_way = False
+            self._take_turn(loop)
+
+    def _take_turn(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._turn is not None:
+            self._turn.cancel()
+            self._turn = None
         self._is_reading = True
         try:
             self.is_giving_way = self._read(RECORDS_A_TURN)
@@ -252,17 +274,12 @@ class SegmentBus(Publisher):
         finally:
             self._is_reading = False
             self._counts[_CURSOR] = self._cursor
-        if self.is_giving_way or self._cursor < self.journal.head:
-            self._read_on()
-
-    def _read_on(self) -> None:
-        if self._turn is not None:
-            self._turn.cancel()
-        loop = asyncio.get_running_loop()
+        if self._on_message is None:  # closed meanwhile
+            return
         if self.is_giving_way:
-            self._turn = loop.call_later(GIVE_WAY_S, self.poll)
-        else:
-            self._turn = loop.call_soon(self.poll)
+            self._turn = loop.call_later(GIVE_WAY_S, self._go_on, loop)
+        elif self._cursor < self.journal.head:
+            self._turn = loop.call_soon(self._go_on, loop)
 
     def _read(self, limit: int) -> bool:
         """Take up to so many records; True if a pause was asked for.
@@ -293,61 +310,86 @@ class SegmentBus(Publisher):
         if header.offset <= local.seen or header.epoch != local.epoch:
             return None
         message = self.message(local.name, header)
-        local.seen = header.offset
+        has_gap, local.seen = header.offset > local.seen + 1, header.offset
+        if has_gap:
+            self._miss(local.name)
+            if self._rooms.get(local.name) is not local:  # they have left for that
+                return None
         return message
 
     def _take_broadcast(self, header: Header) -> Message:
         message = self.message(None, header)
-        self._broadcasts = header.offset
+        has_gap, self._broadcasts = header.offset > self._broadcasts + 1, header.offset
+        if has_gap:
+            self._miss(None)
         return message
 
     def _hand_over(self, message: Message) -> bool:
         assert self._on_message is not None
-        wants_pause = self._on_message(message)
-        if not message.offset & _SAMPLE:
+        try:
+            wants_pause = self._on_message(message)
+        except Exception:
+            log.exception("a message was not handed over to all")
+            return False
+        if not self._taken & _SAMPLE:
             latency_ns = max(0, time.time_ns() - message.time_ns)
             bucket = bisect_left(LATENCY_BUCKETS_S, latency_ns / _NS)
             self._counts[_LATENCY + bucket] += 1
             self._counts[_LATENCY_SUM] += latency_ns
+        self._taken += 1
         return wants_pause
 
     def _skip_lost(self) -> None:
-        """Go on with the oldest record there is, and say whose messages are lost."""
-        assert self._on_missed is not None
+        """Go on with the oldest record there is, and say where all that was new is lost.
+
+        Where there is more in the journal, the gap shows when that is taken: its offset tells.
+        """
         self._cursor = self.journal.tail
         self.note("overruns")
         for local in tuple(self._rooms.values()):
-            if self._has_gap(local):
-                self._on_missed(local.name)
-        if self.journal.broadcasts > self._broadcasts:  # some may be in the ring still
-            self._broadcasts = self.journal.broadcasts
-            self._on_missed(None)
+            if self._rooms.get(local.name) is not local:  # they have left for another's gap
+                continue
+            offset = self.journal.lost_offset(local.entry, self._cursor)
+            if offset is not None and offset > local.seen:
+                local.seen = offset
+                self._miss(local.name)
+        number = self.journal.lost_offset(None, self._cursor)
+        if number is not None and number > self._broadcasts:
+            self._broadcasts = number
+            self._miss(None)
 
-    def _has_gap(self, local: _LocalRoom) -> bool:
-        """Whether the next message of a room is in the journal no more; `seen` is moved past it."""
-        oldest = local.seen
-        for header in self.journal.chain(self.directory.last_position(local.entry), local.epoch):
-            if header.offset <= local.seen:
-                return False
-            oldest = header.offset
-        if oldest == local.seen:
-            position = self.position(local.name)
-            oldest = local.seen + 1 if position is None else position.offset + 1
-        if oldest == local.seen + 1:
-            return False
-        local.seen = oldest - 1
-        return True
+    def _miss(self, room: str | None) -> None:
+        assert self._on_missed is not None
+        try:
+            self._on_missed(room)
+        except Exception:
+            log.exception("what was missed could not be said to all")
 
-    # -- a doorbell that was not heard -------------------------------------------------------------
+    # -- the loop --------------------------------------------------------------------------------
+
+    def _own_loop(self) -> asyncio.AbstractEventLoop:
+        """Return the loop that runs. An earlier one has ended, with all that was due in it."""
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._forget_loop()
+            self._loop = loop
+        return loop
+
+    def _forget_loop(self) -> None:
+        for handle in (self._turn, self._watch):
+            if handle is not None:
+                handle.cancel()
+        self._loop = self._turn = self._watch = None
+        self._to_wake = set()
+        self.is_giving_way = False
 
     def keep_watch(self) -> None:
-        """Look from time to time, in this loop: an earlier one has ended, or will."""
-        loop = asyncio.get_running_loop()
-        if self._bell is not None and self._watching is not loop:
-            self._watching = loop
-            loop.call_later(LOOK_S, self._look, loop)
+        """Look from time to time, in this loop, for what no doorbell has told of."""
+        loop = self._own_loop()
+        if self._bell is not None and self._watch is None:
+            self._watch = loop.call_later(LOOK_S, self._look, loop)
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._watching is loop:
-            self._take_own()
-            loop.call_later(LOOK_S, self._look, loop)
+        if loop is self._loop:
+            self._watch = loop.call_later(LOOK_S, self._look, loop)
+            self.poll()

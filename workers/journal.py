@@ -18,11 +18,11 @@ _INTENT, _INTENT_HEAD = _AT["intent"], _AT["intent_head"]
 _INTENT_OFFSET, _INTENT_POSITION = _AT["intent_offset"], _AT["intent_position"]
 _INTENT_NS = _AT["intent_ns"]
 _TAIL, _HEAD, _RECORDS, _BROADCASTS = (
-    _AT["tail"], _AT["head"], _AT["records"], _AT["broadcasts"],
+    _AT["tail"], _AT["head"], _AT["records"], _AT["last_offset"],
 )  # fmt: skip
 _ROOM = places(ROOM)
-_LAST_OFFSET, _LAST_POSITION = _ROOM["last_offset"], _ROOM["last_position"]
-_LAST_NS, _EPOCH = _ROOM["last_ns"], _ROOM["epoch"]
+_LAST_OFFSET, _EPOCH = _ROOM["last_offset"], _ROOM["epoch"]
+_POSITION, _NS = 1, 2  # where last_position and last_ns are, from last_offset
 _HEADER = struct.Struct(f"{RECORD_WORDS}Q")
 _WORDS_WORD = places(RECORD)["words"]
 _PAIR = struct.Struct("2Q")
@@ -66,10 +66,12 @@ class Journal:
 
     def __init__(self, segment: Segment) -> None:
         layout = segment.layout
-        self._segment_words = segment.words
+        self._words = segment.words
         self._room = layout.room
+        self._of_broadcasts = layout.journal + _BROADCASTS
         self._head_words = segment.words[layout.journal : layout.journal + JOURNAL_WORDS]
         self._ring = segment.bytes[layout.ring * WORD_BYTES : layout.size_bytes]
+        self._ring_words = segment.words[layout.ring : layout.ring + segment.sizes.ring_words]
         self._size = segment.sizes.ring_words
         self.limit_bytes = (self._size // _LARGEST_SHARE - RECORD_WORDS) * WORD_BYTES
 
@@ -90,7 +92,7 @@ class Journal:
 
     @property
     def broadcasts(self) -> int:
-        """How many of them were for no room."""
+        """The number of the last that was for no room; it may not be committed yet."""
         return self._head_words[_BROADCASTS]
 
     # -- writing, under the lock -----------------------------------------------------------------
@@ -98,14 +100,13 @@ class Journal:
     def repair(self) -> None:
         """Take back what a writer that died had begun; each holder of the lock calls it first."""
         words = self._head_words
-        intent = words[_INTENT]
-        if not intent:
+        last = words[_INTENT]
+        if not last:
             return
         if words[_HEAD] != words[_INTENT_HEAD]:
-            at = self._room(intent - 1)
-            self._segment_words[at + _LAST_OFFSET] = words[_INTENT_OFFSET]
-            self._segment_words[at + _LAST_POSITION] = words[_INTENT_POSITION]
-            self._segment_words[at + _LAST_NS] = words[_INTENT_NS]
+            self._words[last] = words[_INTENT_OFFSET]
+            self._words[last + _POSITION] = words[_INTENT_POSITION]
+            self._words[last + _NS] = words[_INTENT_NS]
         words[_INTENT] = 0
 
     def check_size(self, size_bytes: int, excluded: int = 0) -> None:
@@ -131,24 +132,9 @@ class Journal:
         Raises:
             MessageTooLarge: nothing was changed.
         """
-        self.check_size(len(payload), len(excluded))
-        words, of_room, at = self._head_words, self._segment_words, self._room(entry)
-        offset = of_room[at + _LAST_OFFSET] + 1
-        previous = of_room[at + _LAST_POSITION]
-        ids = (entry + 1, of_room[at + _EPOCH], offset, previous)
-        head, end = self._put(kind, ids, payload, now_ns, excluded)
-        words[_INTENT_OFFSET] = offset - 1
-        words[_INTENT_POSITION] = previous
-        words[_INTENT_NS] = of_room[at + _LAST_NS]
-        words[_INTENT_HEAD] = end
-        words[_INTENT] = entry + 1
-        of_room[at + _LAST_OFFSET] = offset
-        of_room[at + _LAST_POSITION] = head + 1
-        of_room[at + _LAST_NS] = now_ns
-        words[_RECORDS] += 1  # one too many if the writer dies before the next store
-        words[_HEAD] = end
-        words[_INTENT] = 0
-        return offset
+        at = self._room(entry)
+        key = (entry + 1, self._words[at + _EPOCH])
+        return self._append(at + _LAST_OFFSET, key, kind, payload, now_ns, excluded)
 
     def append_broadcast(
         self,
@@ -161,19 +147,39 @@ class Journal:
         """Append a message for the connections of a route, by its index, or of all (0).
 
         Returns:
-            Its number among all broadcasts. A writer that dies leaves a number out.
+            Its number among all broadcasts.
 
         Raises:
             MessageTooLarge: nothing was changed.
         """
+        return self._append(self._of_broadcasts, (0, route), kind, payload, now_ns, excluded)
+
+    def _append(
+        self,
+        last: int,
+        key: tuple[int, int],
+        kind: Kind,
+        payload: bytes,
+        now_ns: int,
+        excluded: Sequence[ConnectionId],
+    ) -> int:
+        """Append behind the message that the three words from `last` on tell of."""
         self.check_size(len(payload), len(excluded))
-        words = self._head_words
-        number = words[_BROADCASTS] + 1
-        words[_BROADCASTS] = number
-        _, end = self._put(kind, (0, route, number, 0), payload, now_ns, excluded)
-        words[_RECORDS] += 1
+        words, of_last = self._head_words, self._words
+        offset, previous = of_last[last] + 1, of_last[last + _POSITION]
+        head, end = self._put(kind, (*key, offset, previous), payload, now_ns, excluded)
+        words[_INTENT_OFFSET] = offset - 1
+        words[_INTENT_POSITION] = previous
+        words[_INTENT_NS] = of_last[last + _NS]
+        words[_INTENT_HEAD] = end
+        words[_INTENT] = last
+        of_last[last + _POSITION] = head + 1  # first: see `last_offset`
+        of_last[last] = offset
+        of_last[last + _NS] = now_ns
+        words[_RECORDS] += 1  # one too many if the writer dies before the next store
         words[_HEAD] = end
-        return number
+        words[_INTENT] = 0
+        return offset
 
     def _put(
         self,
@@ -222,8 +228,7 @@ class Journal:
         left = self._size - at
         if left < RECORD_WORDS:
             return left
-        words: int = _HEADER.unpack_from(self._ring, at * WORD_BYTES)[_WORDS_WORD]
-        return words
+        return self._ring_words[at + _WORDS_WORD]
 
     # -- reading, any process ----------------------------------------------------------------------
 
@@ -267,15 +272,53 @@ class Journal:
             raise Overrun
         return tuple((first, second) for first, second in _PAIR.iter_unpack(copy))
 
-    def chain(self, last_position: int, epoch: int) -> Iterator[Header]:
-        """Yield a room's messages backwards from the one at `last_position` - 1."""
+    def chain(self, entry: int | None, epoch: int) -> Iterator[Header]:
+        """Yield a room's messages from the last to the oldest that is there; None: broadcasts."""
+        for header in self._back(entry, epoch, self._words[self._last(entry) + _POSITION]):
+            if header.position < self.head:  # else its writer has yet to commit it
+                yield header
+
+    def last_offset(self, entry: int | None, epoch: int) -> int:
+        """Return the offset of a room's last message, 0 if there was none; None: of broadcasts.
+
+        While a message is being appended, or after its writer died, the words of the room are
+        ahead of the head. The record tells its offset as well, and whether it is committed.
+        """
+        words, at = self._words, self._last(entry)
+        while True:
+            last = words[at + _POSITION]
+            header = next(self._back(entry, epoch, last), None)
+            if header is None:  # the last one is gone, so it was committed long ago
+                offset = words[at]
+            else:
+                offset = header.offset if header.position < self.head else header.offset - 1
+            if words[at + _POSITION] == last:
+                return offset
+
+    def lost_offset(self, entry: int | None, position: int) -> int | None:
+        """Return the offset of a room's last message if that was before a position, else None."""
+        words, at = self._words, self._last(entry)
+        while True:
+            last = words[at + _POSITION]
+            offset = words[at]
+            if last > position:
+                return None
+            if words[at + _POSITION] == last:
+                return offset
+
+    def _last(self, entry: int | None) -> int:
+        return self._of_broadcasts if entry is None else self._room(entry) + _LAST_OFFSET
+
+    def _back(self, entry: int | None, epoch: int, last_position: int) -> Iterator[Header]:
+        """Yield messages backwards from the one at `last_position` - 1, committed or not."""
         while last_position:
             try:
                 header = self.header(last_position - 1)
             except Overrun:
                 return
-            if header.epoch != epoch or header.kind == Kind.PAD or not header.room:
+            if header.kind == Kind.PAD or header.room != (0 if entry is None else entry + 1):
                 return
-            if header.position < self.head:  # else its writer has yet to commit it
-                yield header
+            if entry is not None and header.epoch != epoch:
+                return
+            yield header
             last_position = header.previous

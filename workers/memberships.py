@@ -71,8 +71,9 @@ def member_rows(segment: Segment, entry: int, slot: int) -> list[Row]:
     found = []
     for number, room in enumerate(rooms):
         if room == entry + 1:
-            row = segment.words[layout.membership(slot, number) + _ROW]
-            if (read := read_row(segment, info, row)) is not None:
+            at = layout.membership(slot, number)
+            read = read_row(segment, info, segment.words[at + _ROW])
+            if read is not None and segment.words[at + _ROOM] == room:  # it has not left meanwhile
                 found.append(read)
     return found
 

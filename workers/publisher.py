@@ -14,13 +14,11 @@ import xxhash
 from workers.doorbell import Bell
 from workers.journal import ConnectionId, Header, Journal, Overrun
 from workers.journal_lock import JournalLock
-from workers.layout import SlotState
 from workers.memberships import member_rows
 from workers.registry import Row
 from workers.room_directory import RoomDirectory, encode_name
 from workers.room_tables import Kind
 from workers.segment import Segment
-from workers.slots import Slots
 
 
 def key_of(text: str) -> int:
@@ -143,8 +141,7 @@ class Publisher:
             self.journal.append_broadcast(route, kind, payload, time.time_ns(), excluded)
         finally:
             self._lock.release()
-        living = (SlotState.STARTING, SlotState.READY, SlotState.DRAINING)
-        self._tell([slot.number for slot in Slots(self._segment).all() if slot.state in living])
+        self._tell(range(self._segment.sizes.slots))  # at one without a worker nobody listens
 
     def _tell(self, slots: Sequence[int]) -> None:
         if self._bell is not None:
@@ -155,26 +152,29 @@ class Publisher:
 
     def position(self, room: str) -> Position | None:
         """Return where a room is now; None if there is no such room."""
-        entry = self.directory.find(encode_name(room))
-        if entry is None:
-            return None
-        epoch, offset = self.directory.epoch(entry), self.directory.last_offset(entry)
-        if self.directory.last_position(entry) > self.journal.head:  # not committed yet
-            offset -= 1
-        return Position(epoch, offset)
+        name = encode_name(room)
+        while (found := self.directory.look_up(name)) is not None:
+            offset = self.journal.last_offset(*found)
+            if self.directory.has(*found):
+                return Position(found[1], offset)
+        return None
 
     def count(self, room: str) -> int:
         """Return how many members a room has, on all workers."""
-        entry = self.directory.find(encode_name(room))
-        return 0 if entry is None else sum(self.directory.members(entry))
+        found = self.directory.look_up(encode_name(room))
+        if found is None:
+            return 0
+        members = sum(self.directory.members(found[0]))
+        return members if self.directory.has(*found) else 0  # it was without members
 
     def members(self, room: str) -> list[Row]:
         """Return the connections that are members of a room, on all workers."""
-        entry = self.directory.find(encode_name(room))
-        if entry is None:
+        found = self.directory.look_up(encode_name(room))
+        if found is None:
             return []
-        slots = enumerate(self.directory.members(entry))
-        return [row for slot, n in slots if n for row in member_rows(self._segment, entry, slot)]
+        entry, slots = found[0], enumerate(self.directory.members(found[0]))
+        rows = [row for slot, n in slots if n for row in member_rows(self._segment, entry, slot)]
+        return rows if self.directory.has(*found) else []
 
     def history(
         self,
@@ -195,12 +195,11 @@ class Publisher:
             limit: only so many of the last.
             not_before_ns: only those published then or later.
         """
-        entry = self.directory.find(encode_name(room))
-        if entry is None or (epoch is not None and self.directory.epoch(entry) != epoch):
+        at = self.directory.look_up(encode_name(room))
+        if at is None or epoch not in (None, at[1]):
             return []
         found: list[Message] = []
-        last = self.directory.last_position(entry)
-        for header in self.journal.chain(last, self.directory.epoch(entry)):
+        for header in self.journal.chain(*at):
             is_enough = limit is not None and len(found) >= limit
             if header.offset <= since or is_enough or header.time_ns < not_before_ns:
                 break

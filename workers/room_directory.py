@@ -4,6 +4,8 @@ All but the members is written under the journal's lock. An entry is pinned whil
 in it; one without may be evicted when the table is full. Knows no message.
 """
 
+from itertools import accumulate
+
 import xxhash
 
 from workers.fields import WORD_BYTES, places
@@ -64,6 +66,20 @@ class RoomDirectory:
         found, _ = self._search(name, xxhash.xxh3_64_intdigest(name))
         return found
 
+    def look_up(self, name: bytes) -> tuple[int, int] | None:
+        """Return the entry and the epoch of a room, or None; what is read there belongs to it as
+        long as `has` says so."""
+        while (entry := self.find(name)) is not None:
+            epoch = self.epoch(entry)
+            if self.name(entry) == name and self.has(entry, epoch):
+                return entry, epoch
+        return None
+
+    def has(self, entry: int, epoch: int) -> bool:
+        """Whether an entry still is that of the room with this epoch."""
+        at = self._layout.room(entry)
+        return self._words[at + _STATE] == EntryState.USED and self._words[at + _EPOCH] == epoch
+
     def _search(self, name: bytes, hash_: int) -> tuple[int | None, int | None]:
         """Return the entry of a room, or None and where it could be entered (None: nowhere)."""
         words, free = self._words, None
@@ -80,6 +96,11 @@ class RoomDirectory:
             entry = (entry + 1) % self._entries
         return None, free
 
+    def entries(self) -> list[int]:
+        """Return the entries in use; without the lock any may go to another room meanwhile."""
+        states = self._column(_STATE)
+        return [entry for entry, state in enumerate(states) if state == EntryState.USED]
+
     def name(self, entry: int) -> bytes:
         """Return the name of an entry."""
         at = self._layout.room(entry)
@@ -90,13 +111,9 @@ class RoomDirectory:
         """Return the epoch of an entry: another one if the entry has gone to another room."""
         return self._words[self._layout.room(entry) + _EPOCH]
 
-    def last_offset(self, entry: int) -> int:
-        """Return the offset of the room's last message; 0 if there was none."""
-        return self._words[self._layout.room(entry) + _LAST_OFFSET]
-
-    def last_position(self, entry: int) -> int:
-        """Return 1 + the position of the room's last message; 0 if there was none."""
-        return self._words[self._layout.room(entry) + _LAST_POSITION]
+    def last_ns(self, entry: int) -> int:
+        """Return when the last message was published, or else the entry made; unix time."""
+        return self._words[self._layout.room(entry) + _LAST_NS]
 
     def members(self, entry: int) -> list[int]:
         """Return how many members each slot has in a room."""
@@ -106,6 +123,10 @@ class RoomDirectory:
     def used(self) -> int:
         """Return how many entries are in use."""
         return self._words[self._journal + _ROOMS]
+
+    def evicted(self) -> int:
+        """Return how many entries were taken from rooms without members, ever."""
+        return self._words[self._journal + _EVICTED]
 
     # -- the members of one slot, its worker or the reaper ---------------------------------------
 
@@ -197,10 +218,17 @@ class RoomDirectory:
         return [any(counts) for counts in zip(*columns, strict=True)]
 
     def _end_searches(self, states: list[int]) -> None:
-        """Make gone entries free again where no search has to go on behind them."""
-        last = states[0]  # the table is a ring
-        for entry in reversed(range(self._entries)):
-            if states[entry] == EntryState.GONE and last == EntryState.FREE:
+        """Make gone entries free again that no search has to pass on its way to a room."""
+        hashes = self._column(_HASH)
+        change = [0] * self._entries  # in how many rooms' ways an entry is
+        for entry, state in enumerate(states):
+            home = hashes[entry] % self._entries
+            if state != EntryState.USED or home == entry:
+                continue
+            change[home] += 1
+            change[entry] -= 1
+            if home > entry:  # the way goes on at the beginning
+                change[0] += 1
+        for entry, ways in enumerate(accumulate(change)):
+            if states[entry] == EntryState.GONE and not ways:
                 self._words[self._layout.room(entry) + _STATE] = EntryState.FREE
-                states[entry] = EntryState.FREE
-            last = states[entry]

@@ -34,17 +34,20 @@ class Kind(IntEnum):
 
 
 # What a writer was about to change comes first, so that the next holder of the lock can take it
-# back if the head was not moved.
+# back if the head was not moved. These are last_offset, last_position and last_ns, of a room or,
+# under the same names, of all broadcasts: three words that follow each other.
 JOURNAL = (
-    Field("intent", 1, "", _LOCKED, "1 + the entry that is being changed; 0: none is"),
+    Field("intent", 1, "", _LOCKED, "the word last_offset that is being changed; 0: none is"),
     Field("intent_head", 1, "position", _LOCKED, "the head when that is done"),
-    Field("intent_offset", 1, "", _LOCKED, "last_offset of the entry before"),
-    Field("intent_position", 1, "", _LOCKED, "last_position of the entry before"),
-    Field("intent_ns", 1, "unix ns", _LOCKED, "last_ns of the entry before"),
+    Field("intent_offset", 1, "", _LOCKED, "last_offset before"),
+    Field("intent_position", 1, "position", _LOCKED, "last_position before"),
+    Field("intent_ns", 1, "unix ns", _LOCKED, "last_ns before"),
     Field("tail", 1, "position", _LOCKED, "the oldest record that is whole; moved before a store"),
     Field("head", 1, "position", _LOCKED, "where the next record begins; its store commits one"),
     Field("records", 1, "messages", _LOCKED, "ever committed"),
-    Field("broadcasts", 1, "messages", _LOCKED, "number of the last that was for no room"),
+    Field("last_offset", 1, "messages", _LOCKED, "number of the last broadcast; 0: none"),
+    Field("last_position", 1, "position", _LOCKED, "1 + that of the last broadcast; 0: none"),
+    Field("last_ns", 1, "unix ns", _LOCKED, "when that was published"),
     Field("epochs", 1, "", _LOCKED, "how many rooms have been entered, ever"),
     Field("rooms", 1, "rooms", _LOCKED, "entries in use"),
     Field("evicted", 1, "rooms", _LOCKED, "entries taken from rooms without members, ever"),
@@ -54,10 +57,10 @@ RECORD = (
     Field("position", 1, "position", _LOCKED, "its own"),
     Field("words", 1, "words", _LOCKED, "its length, this header included"),
     Field("kind", 1, "Kind", _LOCKED, "of the payload"),
-    Field("room", 1, "", _LOCKED, "1 + the room's entry; 0: a broadcast"),
+    Field("room", 1, "", _LOCKED, "1 + the room's entry; 0: a broadcast, or nothing"),
     Field("epoch", 1, "", _LOCKED, "of the room; of a broadcast the key of the route, 0 for all"),
-    Field("offset", 1, "", _LOCKED, "in the room, from 1"),
-    Field("previous", 1, "position", _LOCKED, "1 + that of the room's last message; 0: none"),
+    Field("offset", 1, "", _LOCKED, "in the room, or among broadcasts, from 1"),
+    Field("previous", 1, "position", _LOCKED, "1 + that of the room's message before; 0: none"),
     Field("time_ns", 1, "unix ns", _LOCKED, "when it was published"),
     Field("excluded", 1, "", _LOCKED, "how many connections do not get it"),
     Field("size_bytes", 1, "bytes", _LOCKED, "of the payload"),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from workers.counters import DURATION_BUCKETS_S, HANDLING_BUCKETS_S
+from workers.room_tables import LATENCY_BUCKETS_S
 
 Kind = Literal["counter", "gauge", "histogram"]
 
@@ -15,6 +16,7 @@ OTHER = "other"
 UNMATCHED = "unmatched"
 INITIATORS = ("client", "server", "crash")
 POLICIES = ("disconnect", "drop_oldest", "drop_newest", "latest", "full")
+OUTCOMES = ("recovered", "not_recovered")
 WORKER_STATES = ("starting", "ready", "draining", "dead")
 
 
@@ -76,6 +78,7 @@ LABELS = (
         POLICIES,
     ),
     Label("state", "what the worker is doing", WORKER_STATES),
+    Label("outcome", "whether a member that came back was sent all that it had missed", OUTCOMES),
     Label("version", "of Switchboard"),
     Label("python", "the version of Python"),
     Label("granian", "the version of granian, the host"),
@@ -137,6 +140,84 @@ _VIEWS = (
     ),
     Metric(
         "ws_handler_errors_total", "counter", ("route",), "Exceptions that left a view unexpected."
+    ),
+)
+_ROOMS = (
+    Metric(
+        "ws_room_published_total",
+        "counter",
+        (),
+        "Messages that workers have published, to rooms and broadcast.",
+    ),
+    Metric(
+        "ws_room_delivered_total",
+        "counter",
+        (),
+        "Messages handed to members, and of broadcasts to connections; one for each of them.",
+    ),
+    Metric(
+        "ws_room_delivery_seconds",
+        "histogram",
+        (),
+        "Time from publishing a message until a worker has handed it to its members;"
+        " one message in 16 is timed.",
+        "seconds",
+        LATENCY_BUCKETS_S,
+    ),
+    Metric(
+        "ws_room_recoveries_total",
+        "counter",
+        ("outcome",),
+        "Joins that asked for what they had missed.",
+    ),
+    Metric(
+        "ws_room_incomplete_total",
+        "counter",
+        (),
+        "Memberships that missed messages because the journal overtook their worker.",
+    ),
+    Metric("ws_room_memberships", "gauge", ("worker",), "Memberships of connections in rooms."),
+    Metric(
+        "ws_room_memberships_capacity",
+        "gauge",
+        ("worker",),
+        "Memberships that the worker has room for; when all are in use, joins fail.",
+    ),
+    Metric("ws_rooms", "gauge", (), "Rooms in the directory, with members or without."),
+    Metric(
+        "ws_rooms_capacity",
+        "gauge",
+        (),
+        "Rooms that fit; then those without members make way, those silent for longest first.",
+    ),
+    Metric("ws_rooms_evicted_total", "counter", (), "Rooms that made way for others."),
+    Metric(
+        "ws_journal_messages_total",
+        "counter",
+        (),
+        "Messages written to the journal, by workers and from outside.",
+    ),
+    Metric(
+        "ws_journal_written_bytes_total",
+        "counter",
+        (),
+        "What they took there, with their headers.",
+        "bytes",
+    ),
+    Metric("ws_journal_used_bytes", "gauge", (), "Bytes of the journal that can be read.", "bytes"),
+    Metric("ws_journal_capacity_bytes", "gauge", (), "The size of the journal.", "bytes"),
+    Metric(
+        "ws_journal_lag_bytes",
+        "gauge",
+        ("worker",),
+        "Bytes of the journal that the worker has yet to read.",
+        "bytes",
+    ),
+    Metric(
+        "ws_journal_overruns_total",
+        "counter",
+        (),
+        "Times that the journal overtook a worker, which lost messages then.",
     ),
 )
 _WORKERS = (
@@ -225,6 +306,7 @@ SECTIONS: dict[str, tuple[Metric, ...]] = {
     "Connections": _CONNECTIONS,
     "Messages": _MESSAGES,
     "Views": _VIEWS,
+    "Rooms": _ROOMS,
     "Workers": _WORKERS,
     "The server": _SERVER,
 }

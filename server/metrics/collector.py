@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from importlib import metadata
-from itertools import accumulate, product
+from itertools import product
 
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import (
@@ -24,6 +24,8 @@ import server
 from server.health import readiness
 from server.metrics.catalog import INITIATORS, METRICS, OTHER, POLICIES, WORKER_STATES
 from server.metrics.process import process_use
+from server.metrics.rooms import room_samples, worker_values
+from server.metrics.samples import histogram
 from workers.counters import Block, totals_and_open
 from workers.layout import RowState, ServerState, SlotState
 from workers.registry import row_states
@@ -63,6 +65,9 @@ _WORKER_VALUES = (
     "ws_worker_cpu_seconds_total",
     "ws_worker_open_files",
     "ws_worker_max_files",
+    "ws_room_memberships",
+    "ws_room_memberships_capacity",
+    "ws_journal_lag_bytes",
 )
 _text: Callable[[float], str] = floatToGoString
 _NS_PER_S = 1e9
@@ -126,6 +131,7 @@ class SegmentCollector:
         yield _connections(segment, routes, opened)
         yield from _route_counters(segment, routes)
         yield from (_histogram(name, part, routes) for name, part in _ROUTE_HISTOGRAMS.items())
+        yield from (_family(name, samples) for name, samples in room_samples(segment))
         yield from _worker_families(segment)
         yield from _server_families(segment)
 
@@ -187,17 +193,10 @@ def _counted(name: str, part: str, labels: list[dict[str, str]], routes: Routes)
 
 
 def _histogram(name: str, part: str, routes: Routes) -> Metric:
-    bounds = [*map(_text, _CATALOG[name].buckets), "+Inf"]
     samples = []
     for route, block in routes:
-        counts = list(accumulate(getattr(block, part)))
-        samples += [
-            Sample(f"{name}_bucket", {"route": route, "le": bound}, count)
-            for bound, count in zip(bounds, counts, strict=True)
-        ]
-        samples.append(Sample(f"{name}_count", {"route": route}, counts[-1]))
         sum_s = getattr(block, f"{part}_sum_ns") / _NS_PER_S
-        samples.append(Sample(f"{name}_sum", {"route": route}, sum_s))
+        samples += histogram(name, {"route": route}, getattr(block, part), sum_s)
     return _family(name, samples)
 
 
@@ -242,6 +241,7 @@ def _values(segment: Segment, slots: list[SlotInfo]) -> Iterator[tuple[str, floa
 
     Of times the larger counts; of other things the sum.
     """
+    yield from worker_values(segment, slots)
     if slots:
         states = [state for slot in slots for state in row_states(segment, slot.number)]
         yield "ws_registry_rows_used", len(states) - states.count(RowState.FREE)

@@ -19,7 +19,8 @@ from pathlib import Path
 import pytest
 
 from server.cli import main
-from server.control import CONNECTION_COLUMNS, ControlError, Supervisor, span
+from server.control import CONNECTION_COLUMNS, ControlError, Supervisor
+from server.printing import span
 from tests.server.test_connections import SIZES, Worker, base, employ, segment, workers
 from tests.support.processes import is_alive, wait_until
 from tests.workers.memory_support import process, put_word, shared

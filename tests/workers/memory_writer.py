@@ -13,7 +13,9 @@ from pathlib import Path
 
 from workers.counters import CounterTable
 from workers.layout import CLIENT
+from workers.publisher import Publisher
 from workers.registry import SlotRows
+from workers.room_tables import Kind
 from workers.segment import Segment
 from workers.slots import OwnSlot, Slots
 
@@ -53,6 +55,24 @@ def beat(segment: Segment, slot: int) -> None:
         own.beat(number, number)
 
 
+def publish(segment: Segment, _: int) -> None:
+    """Publish to two rooms and to all; payload and excluded ids are derived from the offset."""
+    publisher = Publisher(segment)
+    offsets = {"a": 0, "b": 0, None: 0}
+    for room in itertools.cycle(offsets):
+        offset = offsets[room] = offsets[room] + 1
+        text = f"{offset}:" + str(offset % 10) * (offset % 200)
+        excluded = [(offset, offset + 1)] * (offset % 3)
+        publisher._lock.acquire_now()
+        publisher.journal.repair()
+        if room is None:
+            publisher.journal.append_broadcast(0, Kind.TEXT, text.encode(), offset, excluded)
+        else:
+            entry = publisher.directory.enter(room.encode(), offset)
+            publisher.journal.append(entry, Kind.TEXT, text.encode(), offset, excluded)
+        publisher._lock.release()
+
+
 def serve(segment: Segment, slot: int) -> None:
     """Do what a worker does, for connections that come and go at random."""
     generation = Slots(segment).info(slot).generation
@@ -71,7 +91,7 @@ def serve(segment: Segment, slot: int) -> None:
 
 
 ROLES: dict[str, Callable[[Segment, int], None]] = {
-    role.__name__: role for role in (update, claim, count, beat, serve)
+    role.__name__: role for role in (update, claim, count, beat, publish, serve)
 }
 
 if __name__ == "__main__":
