@@ -79,7 +79,9 @@ class Rooms:
         wanted = _wanted(since, epoch)
         is_member = name in ws._rooms
         if is_member and (ws, name) not in self._paused:
-            position = self.bus.position(name)
+            # Up to there it has all: what is published meanwhile still comes.
+            is_joining = ws._rooms[name] is None
+            position = self.bus.position(name) if is_joining else self.bus.seen(name)
             assert position is not None, "a room with a member has an entry"
             joined = Joined(epoch_text(position.epoch), position.offset, recovered=False)
             self._welcome(ws, joined, welcome)

@@ -3,8 +3,6 @@
 import os
 from typing import Any
 
-from starlette.requests import Request
-
 from server import App, WebSocket
 
 
@@ -45,6 +43,8 @@ def make_app() -> App:
     app.realtime("/large", max_message_size=64 << 20)
     app.realtime("/fast", connect_timeout_s=0.2, ping_interval_s=0.2)
 
+    app.realtime("/pid", authorize=lambda ws, data: str(os.getpid()))
+
     @app.websocket_route("/bare/{room}")
     async def bare(ws: WebSocket, room: str) -> None:
         """Get what is published as it is; publish text, bytes and JSON."""
@@ -67,10 +67,6 @@ def make_app() -> App:
         async for text in ws.iter_text():
             await app.broadcast({"text": text}, route="/open")
             await ws.send("done")
-
-    @app.route("/pid")
-    async def pid(request: Request) -> int:
-        return os.getpid()
 
     return app
 
