@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -328,6 +329,34 @@ async def test_a_stale_wake_up_takes_no_message(app: App, method: str) -> None:
         assert await asyncio.wait_for(client.recv(), WAIT_S) == "go"
         await client.send("hello")
         assert await read_all(client) == ["hello"]
+
+
+async def test_a_receiver_goes_on_in_its_own_context(app: App) -> None:
+    """Granian's future keeps one callback, and with it the context of one task."""
+    name = ContextVar("name", default="view")
+
+    async def receive(ws: WebSocket, own_name: str) -> str:
+        name.set(own_name)
+        return f"{await ws.receive_text()} to {name.get()}"
+
+    @app.websocket_route("/")
+    async def view(ws: WebSocket) -> None:
+        for number in range(3):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(receive(ws, "early"), 0.01)
+            late = asyncio.create_task(receive(ws, f"late {number}"))
+            await asyncio.sleep(0.01)
+            await ws.send_text("go")
+            await ws.send_text(await late)
+        await ws.send_text(f"{await ws.receive_text()} to {name.get()}")
+
+    async with connected(app) as client:
+        for number in range(3):
+            assert await asyncio.wait_for(client.recv(), WAIT_S) == "go"
+            await client.send("hello")
+            assert await asyncio.wait_for(client.recv(), WAIT_S) == f"hello to late {number}"
+        await client.send("bye")
+        assert await read_all(client) == ["bye to view"]
 
 
 @pytest.mark.parametrize("wrapped", ["send", "receive", "both"])
