@@ -315,6 +315,7 @@ class Connection(Recorded):
     def _left(self, event: Event) -> None:
         code = int(event.get("code") or CloseCode.NO_STATUS_RECEIVED)
         self._leave(Phase.LEFT, code, event.get("reason") or "", by_peer=True)
+        self._inbox.let_go()
 
     def _disconnect(self) -> WebSocketDisconnect:
         return WebSocketDisconnect(self.close_code or CloseCode.ABNORMAL_CLOSURE, self.close_reason)

@@ -240,4 +240,12 @@ class Inbox:
         if self.pending is NOT_ARMED:
             self.pending = _GIVEN_UP
         self.pending.cancel()
+        self.let_go()
         self._wake_soon()
+
+    def let_go(self) -> None:
+        """There is no next receive: break the circle of this and what the last one would call.
+
+        The garbage collector cannot: it does not see what granian's awaitables hold.
+        """
+        self.pending.remove_done_callback(self._wake)
