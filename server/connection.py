@@ -271,7 +271,7 @@ class Connection(Recorded):
         self._unsent_close = {"type": "websocket.close", "code": int(code), "reason": reason}
         try:
             # On granian a close waits for a pending receive for ever.
-            self._inbox.cancel()
+            self._inbox.give_up()
             await self._send_close()
         finally:
             self._outbox.abandon()
@@ -316,6 +316,7 @@ class Connection(Recorded):
     def _left(self, event: Event) -> None:
         code = int(event.get("code") or CloseCode.NO_STATUS_RECEIVED)
         self._leave(Phase.LEFT, code, event.get("reason") or "", by_peer=True)
+        self._inbox.let_go()
 
     def _disconnect(self) -> WebSocketDisconnect:
         return WebSocketDisconnect(self.close_code or CloseCode.ABNORMAL_CLOSURE, self.close_reason)
