@@ -41,7 +41,8 @@ def make_app() -> App:
     app.realtime("/quiet", presence=False)
     app.realtime("/small", max_rooms=2, max_message_size=1000)
     app.realtime("/large", max_message_size=64 << 20)
-    app.realtime("/fast", connect_timeout_s=0.2, ping_interval_s=0.2)
+    app.realtime("/hasty", connect_timeout_s=0.2)
+    app.realtime("/fast", ping_interval_s=1)
 
     app.realtime("/pid", authorize=lambda ws, data: str(os.getpid()))
 

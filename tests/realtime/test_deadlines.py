@@ -36,18 +36,20 @@ async def test_a_deadline_is_noticed_within_a_tick():
     for thing in things:
         watch.watch(thing)
     for thing in things:
-        assert 0 <= await expiry_s(thing) < TICK_S + 1  # of a busy machine
+        assert 0 <= await expiry_s(thing) < TICK_S + 5  # of a busy machine
 
 
 async def test_one_that_goes_on_is_not_ended():
     watch, thing, other = Deadlines(), Thing(TICK_S), Thing(4 * TICK_S)
     watch.watch(thing)
     watch.watch(other)
-    thing.since_s += 8 * TICK_S
+    thing.since_s += 1000
     await expiry_s(other)
 
     assert not thing.expired.is_set()
     assert thing.looks <= 4
+    thing.since_s -= 1000
+    watch.watch(thing)
     assert await expiry_s(thing) >= 0
 
 
