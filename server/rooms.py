@@ -1,16 +1,15 @@
 """Owns rooms and broadcast inside one worker process; knows no wire and no other process.
 
-A message is encoded once per codec and handed to every member without waiting for any: a member
-whose outbox is full is closed with 1013, the others do not notice.
+A message is encoded once per codec and handed to every member without waiting for any. What is done
+about a member whose outbox is full is up to `slow`; the others do not notice.
 """
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
-from server.close_codes import CloseCode
+from server import slow
 from server.codecs import Codec
 from server.exceptions import WebSocketDisconnect
 from server.transport import Event
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from server.runtime import AppRuntime
     from server.websocket import WebSocket
 
-log = logging.getLogger("switchboard.rooms")
 MAX_ROOM_NAME_BYTES = 255
 PATIENCE_S = 1.0
 """How long publishers give way to a member whose window is half full, before it may fill up."""
@@ -120,7 +118,7 @@ class Rooms:
             if encoded is None:
                 encoded = events[codec] = encode_event(message, codec.encode)
             try:
-                if not ws.enqueue(*encoded):
+                if not ws.hand_over(*encoded):
                     self._kick(ws)
             except (WebSocketDisconnect, RuntimeError):
                 # It left, or was closed, a moment ago; its own handler notices.
@@ -131,11 +129,8 @@ class Rooms:
         return latest
 
     def _kick(self, ws: "WebSocket") -> None:
-        self._runtime.count_slow_consumer(ws.route)
-        log.warning("%s: slow consumer closed with 1013", ws.route.pattern.text)
         self.leave_all(ws)
-        kick = ws.kick(CloseCode.TRY_AGAIN_LATER, "slow consumer")
-        task = self._kicking[ws] = asyncio.get_running_loop().create_task(kick)
+        task = self._kicking[ws] = asyncio.get_running_loop().create_task(slow.disconnect(ws))
         task.add_done_callback(lambda _: self._kicking.pop(ws, None))
 
 
