@@ -13,7 +13,7 @@ from websockets.asyncio import client as readers
 
 from server.slow import DISCONNECT, POLICIES
 from tests.support import servers
-from tests.support.processes import is_held, rss_bytes, wait_until
+from tests.support.processes import is_held, own_bytes, wait_until
 from tests.support.raw import Close, RawClient, connect, get
 from tests.support.servers import Server
 from tests.wire.slow_app import MIB, WINDOW_MESSAGES
@@ -115,11 +115,11 @@ def test_a_member_that_is_disconnected_gives_back_its_descriptor_and_memory() ->
     with servers.granian(APP, env=limits) as server:
         publish(server, 1, MIB)  # once, so that all is there that stays
         worker = int(get(server.port, "/pid").body)
-        files, memory = open_files(worker), rss_bytes(worker)
+        files, memory = open_files(worker), own_bytes(worker)
         with never_reading(server, "large") as client:
             publish(server, 60, MIB)
             assert books(server, "large")["waiting"] > 40
-            assert rss_bytes(worker) > memory + 40 * MIB
+            assert own_bytes(worker) > memory + 40 * MIB
             assert is_held(server.port, client.port)
 
             publish(server, 60, MIB)
@@ -127,7 +127,7 @@ def test_a_member_that_is_disconnected_gives_back_its_descriptor_and_memory() ->
             wait_until(lambda: not is_held(server.port, client.port), message="released")
             wait_until(lambda: books(server, "large")["open"] == 0, message="taken out")
             wait_until(lambda: open_files(worker) <= files, message="no more files than before")
-            wait_until(lambda: rss_bytes(worker) < memory + 16 * MIB, message="memory is free")
+            wait_until(lambda: own_bytes(worker) < memory + 16 * MIB, message="memory is free")
             assert books(server, "large")["slow"] == {DISCONNECT: 1}
 
 
