@@ -42,6 +42,7 @@ class Connection(Recorded):
 
     Attributes:
         offer: sends an event of that many bytes without waiting; False if `post` has to.
+        at_once: the same for what is for many; False if `hand_over` has to.
     """
 
     __slots__ = (
@@ -61,6 +62,7 @@ class Connection(Recorded):
         "_rooms",
         "_send",
         "_unsent_close",
+        "at_once",
         "encoding",
         "offer",
     )
@@ -86,6 +88,7 @@ class Connection(Recorded):
         self._rooms: dict[str, int | None] = {}  # to the bus's ticket, None while it is joining
         self._handling_since_s = 0.0
         self.offer: Callable[[Event, int], bool] = take_nothing
+        self.at_once = self.offer
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.path!r} {self._phase.name}>"
@@ -183,7 +186,7 @@ class Connection(Recorded):
         self._inbox = Inbox(self._receive)
         self._outbox = make_outbox(self._send, self.route.bounds(self._app.limits), awaitable)
         self._phase = CONNECTED
-        self.offer = self._outbox.offer
+        self.offer, self.at_once = self._outbox.offer, self._outbox.at_once
 
     async def reject(self, code: int = 403) -> None:
         """Refuse the handshake with an HTTP status; after accept close with 1008 and warn.
@@ -305,7 +308,7 @@ class Connection(Recorded):
 
     def _leave(self, phase: Phase, code: int, reason: str, *, by_peer: bool) -> None:
         self._phase = phase
-        self.offer = take_nothing
+        self.offer = self.at_once = take_nothing
         self.close_code, self.close_reason = code, reason
         self.is_closed_by_peer = by_peer
         self._ledger.closing(self)

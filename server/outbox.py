@@ -31,6 +31,9 @@ class Outbox(Protocol):
     def offer(self, event: Event, size_bytes: int) -> bool:
         """Send without waiting; False if that cannot be done: `put` waits, or says why."""
 
+    def at_once(self, event: Event, size_bytes: int) -> bool:
+        """Send if nothing is under way; False if it is, and if nobody is there."""
+
     async def put(self, event: Event, size_bytes: int) -> None:
         """Send, waiting for room. Raises PeerGone, SendTimeout."""
 
@@ -97,6 +100,20 @@ class PipelinedOutbox(Backlog):
         return True
 
     push = offer
+
+    def at_once(self, event: Event, size_bytes: int) -> bool:
+        """Send if nothing is under way and nobody is gone; False if that is not so."""
+        if self._queue is not None or not self._last.done():
+            return False
+        send = self._send
+        pending = send(event)
+        if type(pending) is not self._pending_type:
+            self._gone = True
+            return False
+        self._last = pending
+        self.messages += 1
+        self.size_bytes += size_bytes
+        return True
 
     def _append(
         self,

@@ -27,6 +27,8 @@ class QueuedOutbox(Backlog):
         """Never: a coroutine runs only when it is awaited."""
         return False
 
+    at_once = offer
+
     def push(self, event: Event, size_bytes: int) -> bool:
         """Queue what may not be dropped without waiting; False if the queue is full, or nobody."""
         return not self._gone and self._append(event, size_bytes)

@@ -264,11 +264,19 @@ class Rooms:
         """Send to all without awaiting; True if one is to be waited for."""
         is_to_wait = False
         delivered = 0
+        encoding: Encoding | None = None
         for ws in targets:
+            if ws.encoding is not encoding:
+                encoding = ws.encoding
+                event, size_bytes = message.of(encoding)
+            at_once = ws.at_once
+            if at_once(event, size_bytes):
+                delivered += 1
+                continue
             if ws in self._kicking:
                 continue
             try:
-                if not ws.hand_over(*message.of(ws.encoding)):
+                if not ws.hand_over(event, size_bytes):
                     self._close(ws, slow.disconnect(ws))
             except (WebSocketDisconnect, RuntimeError):
                 # It left, or was closed, a moment ago; its own handler notices.
