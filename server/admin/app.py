@@ -22,6 +22,7 @@ from server.admin.calls import CALLS, METHODS, Calls
 from server.admin.pages import PAGES, Pages
 from workers.segment import Segment
 
+_UNREAD = (401, 403, 404, 405, 413, 415)  # answered without having read all of the body
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
@@ -114,4 +115,7 @@ async def _error(request: Request, error: Exception) -> Response:
         answer = {"error": f"there is nothing at {request.url.path!r}", "paths": paths}
     response = json_answer(answer, error.status_code)
     response.headers.update(error.headers or {})
+    if request.method == "POST" and error.status_code in _UNREAD:
+        # The host closes the connection then, and a client that is not told uses it again.
+        response.headers["Connection"] = "close"
     return response
