@@ -47,7 +47,7 @@ async def books(request: Any, name: str) -> Any:
     ledger = app.runtime.ledger
     ledger.sweep(100)
     block = totals(ledger.segment).get(ledger.segment.route_index(f"/{name}"), Block())
-    connections = [ws for ws in app.runtime.connections if ws.route.pattern.text == f"/{name}"]
+    connections = [ws for ws in app.runtime.running if ws.route.pattern.text == f"/{name}"]
     return {
         "open": block.open,
         "sent": sum(ws.messages_sent for ws in connections),
