@@ -289,7 +289,7 @@ async def test_a_message_without_a_json_form_goes_to_nobody() -> None:
 async def test_more_rooms_than_fit() -> None:
     app = small(App(), rooms=16, memberships_per_slot=64)
     async with commanded(app) as (one, _):
-        rooms = [f"room {number}" for number in range(14)]  # 7 of 8 entries are ever used
+        rooms = [f"room {number}" for number in range(16)]
         for room in rooms:
             await one.do(partial(WebSocket.join, room=room))
         with pytest.raises(DirectoryFull, match="raise --rooms"):
