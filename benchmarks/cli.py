@@ -4,20 +4,29 @@ import argparse
 import resource
 import shlex
 import sys
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 from benchmarks import overhead, report, scrape
 from benchmarks.cpu import Cores
 from benchmarks.measure import Plan, Run, measure
-from benchmarks.servers import SERVERS, Server
+from benchmarks.servers import SERVERS
 from benchmarks.session import session
-from benchmarks.workloads import ECHO, SMALLEST_SIZE, WORKLOADS
+from benchmarks.traffic import SMALLEST_SIZE
+from benchmarks.workloads import WORKLOADS, Workload
 
 _DESCRIPTION = """\
 Measure servers side by side: server CPU per message, as a ratio to peers in the same round.
 
-The load generator runs on one core and the server on another. In every round each server is
-started, measured and ended once; the order rotates; a ratio is the median over the rounds.
+The load generator runs on one core and the server on another. In every round each case of a
+workload, a server with some traffic, is started, measured and ended once; the order rotates; a
+verdict is about the median over the rounds. Workloads follow one another.
+
+  python -m benchmarks                             echo and fanout: about six minutes
+  python -m benchmarks --list                      what else there is
+  python -m benchmarks --workloads fanout-10k      one of them
+  python -m benchmarks --rounds 1 --seconds 2      a first impression
 
 Of this server alone, each with a --help of its own:
   python -m benchmarks overhead   what metrics, registry and logs cost
@@ -32,11 +41,13 @@ exit codes:
   2    wrong arguments, or a server that did not start
   130  interrupted
 """
-_SPARE_FILES = 100
+Parser = argparse.ArgumentParser
+Options = argparse.Namespace
+_SPARE_FILES = 300
 _OTHERS = {"overhead": overhead.run, "scrape": scrape.run}
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> Parser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description=_DESCRIPTION,
@@ -46,20 +57,32 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--rounds", type=int, default=5, metavar="N", help="runs of each server (default 5)")
     add("--seconds", type=float, default=4.0, metavar="S", help="measured in a run (default 4)")
-    add("--connections", type=int, default=200, metavar="N", help="at once (default 200)")
+    add(
+        "--connections",
+        type=int,
+        metavar="N",
+        help="at once (default: each workload's own, see --list)",
+    )
     add("--size", type=int, default=128, metavar="BYTES", help="of a text message (default 128)")
+    add(
+        "--workloads",
+        default=",".join(name for name, one in WORKLOADS.items() if one.is_default),
+        metavar="A,B",
+        help="which (default %(default)s, see --list)",
+    )
     add(
         "--servers",
         default=",".join(SERVERS),
         metavar="A,B",
-        help="which (default all, see --list)",
+        help="only the cases of these (default all, see --list)",
     )
-    add("--json", type=Path, metavar="FILE", help="write every run and figure to FILE as well")
+    add("--json", type=Path, metavar="FILE", help="write every run and figure to FILE, too")
     add(
         "--write",
         type=Path,
         metavar="PAGE",
-        help="put the tables into PAGE as well, between its bench:start and bench:end comments",
+        help="put the tables into PAGE as well, between the comments `bench:start WORKLOAD` and "
+        "`bench:end WORKLOAD`",
     )
     add("--list", action="store_true", help="list workloads and servers, and measure nothing")
     return parser
@@ -67,43 +90,49 @@ def _parser() -> argparse.ArgumentParser:
 
 def _list() -> str:
     width = max(map(len, (*WORKLOADS, *SERVERS)))
-    lines = ["workloads:"]
-    lines += [f"  {name:<{width}}  {one.title}" for name, one in WORKLOADS.items()]
+    lines = ["workloads (* those that run by default) and their cases:"]
+    for name, workload in WORKLOADS.items():
+        lines.append(f"{'*' if workload.is_default else ' ':>2} {name:<{width}}  {workload.title}")
+        for case in workload.cases:
+            on = "" if case.name == case.server else f"{case.server}, "
+            connections = f"{case.traffic.connections:,} connections"
+            lines.append(f"   {'':<{width}}    {case.name}: {on}{connections}")
     lines += ["servers:"]
     for name, server in SERVERS.items():
         missing = server.missing()
         note = f"  [not installed: {', '.join(missing)}]" if missing else ""
-        lines.append(f"  {name:<{width}}  {server.title}{note}")
+        lines.append(f"   {name:<{width}}  {server.title}{note}")
     return "\n".join(lines)
 
 
-def _chosen(names: str, parser: argparse.ArgumentParser) -> tuple[Server, ...]:
-    wanted = list(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
-    if not wanted:
-        parser.error("--servers names no server")
-    for name in wanted:
-        if name not in SERVERS:
-            parser.error(f"no server {name!r}; there are {', '.join(SERVERS)}")
-        if missing := SERVERS[name].missing():
-            parser.error(f"{name} needs {', '.join(missing)}, which is not installed")
-    return tuple(SERVERS[name] for name in wanted)
+def _names(option: str, text: str, known: Collection[str], parser: Parser) -> list[str]:
+    """The names in a list separated by commas."""
+    names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    if not names:
+        parser.error(f"--{option} names none; there are {', '.join(known)}")
+    for name in names:
+        if name not in known:
+            parser.error(f"--{option}: no {name!r}; there are {', '.join(known)}")
+    return names
 
 
-def _plan(options: argparse.Namespace, parser: argparse.ArgumentParser) -> Plan:
-    least = {"rounds": 1, "seconds": 0.5, "connections": 1, "size": SMALLEST_SIZE}
-    for name, value in least.items():
-        if not getattr(options, name) >= value:  # so that "nan" fails too
-            parser.error(f"--{name} must be at least {value}")
-    if options.json and not options.json.parent.is_dir():
-        parser.error(f"--json: no directory {options.json.parent}")
+def _plan(workload: Workload, servers: list[str], options: Options, parser: Parser) -> Plan:
+    cases = tuple(case for case in workload.cases if case.server in servers)
+    if not cases:
+        its = dict.fromkeys(case.server for case in workload.cases)
+        parser.error(f"--servers: {workload.name} only has {', '.join(its)}")
+    for case in cases:
+        if missing := SERVERS[case.server].missing():
+            parser.error(f"{case.server} needs {', '.join(missing)}, which is not installed")
     if options.write:
         try:
-            report.check_page(options.write)
+            report.check_page(options.write, workload.name)
         except report.NoPlace as error:
             parser.error(f"--write: {error}")
     return Plan(
-        workload=ECHO,
-        servers=_chosen(options.servers, parser),
+        workload=workload,
+        cases=cases,
+        servers=SERVERS,
         rounds=options.rounds,
         seconds=options.seconds,
         connections=options.connections,
@@ -112,24 +141,58 @@ def _plan(options: argparse.Namespace, parser: argparse.ArgumentParser) -> Plan:
     )
 
 
-def _raise_file_limit(connections: int, parser: argparse.ArgumentParser) -> None:
+def _plans(options: Options, parser: Parser) -> list[Plan]:
+    """Everything that is to be measured, or an error before anything is."""
+    least = {"rounds": 1, "seconds": 0.5, "connections": 1, "size": SMALLEST_SIZE}
+    for name, value in least.items():
+        given = getattr(options, name)
+        if given is not None and not given >= value:  # so that "nan" fails too
+            parser.error(f"--{name} must be at least {value}")
+    if options.json and not options.json.parent.is_dir():
+        parser.error(f"--json: no directory {options.json.parent}")
+    servers = _names("servers", options.servers, SERVERS, parser)
+    workloads = _names("workloads", options.workloads, WORKLOADS, parser)
+    return [_plan(WORKLOADS[name], servers, options, parser) for name in workloads]
+
+
+def _raise_file_limit(plan: Plan, parser: Parser) -> None:
     """Server and generator inherit the limit; each needs a descriptor for every connection."""
+    needed = max(map(plan.connections_of, plan.cases)) + _SPARE_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = connections + _SPARE_FILES
     if soft != resource.RLIM_INFINITY and soft < needed:
         if hard != resource.RLIM_INFINITY and hard < needed:
-            parser.error(f"--connections {connections} needs {needed} open files, limit is {hard}")
+            parser.error(
+                f"{plan.workload.name} needs {needed} open files a process, and the hard limit is "
+                f"{hard}: raise it as root (ulimit -Hn {needed}), or give fewer --connections"
+            )
         resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
-def _command(options: argparse.Namespace, parser: argparse.ArgumentParser) -> str:
+def _command(plan: Plan, options: Options, parser: Parser) -> str:
     """The command that repeats the measurement: where its results went is no part of it."""
-    words = ["python", "-m", "benchmarks"]
+    words = ["python", "-m", "benchmarks", "--workloads", plan.workload.name]
     for name in ("rounds", "seconds", "connections", "size", "servers"):
         value = getattr(options, name)
         if value != parser.get_default(name):
             words += [f"--{name}", format(value, "g") if name == "seconds" else str(value)]
     return shlex.join(words)
+
+
+def _measure(plan: Plan, command: str, options: Options, logs: Path) -> tuple[bool, dict[str, Any]]:
+    """Measure one workload; returns whether no run failed, and all that came of it."""
+
+    def progress(finished: Run) -> None:
+        print(report.progress(plan, finished), file=sys.stderr, flush=True)
+
+    print(report.setting(plan), file=sys.stderr, flush=True)
+    runs = measure(plan, logs, progress)
+    print(
+        f"\n{plan.workload.name}: {plan.workload.title}\n\n{report.tables(plan, runs)}\n",
+        flush=True,
+    )
+    if options.write:
+        report.write_page(options.write, plan, runs, command)
+    return not any(run.failed for run in runs), report.document(plan, runs, command)
 
 
 def run(arguments: list[str]) -> int:
@@ -141,22 +204,21 @@ def run(arguments: list[str]) -> int:
     if options.list:
         print(_list())
         return 0
-    plan, command = _plan(options, parser), _command(options, parser)
-    _raise_file_limit(plan.connections, parser)
-    if not plan.cores.pinned:
+    plans = _plans(options, parser)
+    for plan in plans:
+        _raise_file_limit(plan, parser)
+    if not plans[0].cores.pinned:
         print("bench: WARNING: fewer than 2 cores, nothing is pinned", file=sys.stderr)
-    print(f"{report.setting(plan)}\n{report.machine(plan)}", file=sys.stderr, flush=True)
-
-    def progress(finished: Run) -> None:
-        print(report.progress(finished, plan.rounds), file=sys.stderr, flush=True)
+    print(report.machine(plans[0]), file=sys.stderr, flush=True)
 
     def body(logs: Path) -> bool:
-        runs = measure(plan, logs, progress)
-        print(f"\n{report.tables(plan, runs)}")
-        if options.json:
-            report.write_json(options.json, plan, runs, command)
-        if options.write:
-            report.write_page(options.write, plan, runs, command)
-        return all(not finished.failed for finished in runs)
+        is_fine, documents = True, []
+        for plan in plans:
+            was_fine, document = _measure(plan, _command(plan, options, parser), options, logs)
+            is_fine = is_fine and was_fine
+            documents.append(document)
+            if options.json:
+                report.write_json(options.json, documents)
+        return is_fine
 
     return session(body)

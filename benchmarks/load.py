@@ -1,4 +1,4 @@
-"""Owns the load generator: the one process that drives a workload and reads the clocks.
+"""Owns the load generator: the one process that drives the traffic and reads the clocks.
 
 It is started by `measure.py` as `python -m benchmarks.load`, with its options as one JSON argument,
 and answers with one JSON line.
@@ -12,15 +12,16 @@ from time import perf_counter, process_time
 
 import uvloop
 
-from benchmarks import cpu
-from benchmarks.workloads import WORKLOADS, Load
+from benchmarks import cpu, memory
+from benchmarks.traffic import Load
+from benchmarks.workloads import TRAFFIC
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
     """What the generator is to do, and to whom."""
 
-    workload: str
+    traffic: str
     url: str
     server_pid: int
     connections: int
@@ -42,6 +43,7 @@ class Outcome:
     latency_samples: int
     errors: int
     first_error: str
+    memory_kb: int  # how much more the server holds than before the start
 
 
 def _percentile(ordered: list[float], share: float) -> float:
@@ -50,6 +52,9 @@ def _percentile(ordered: list[float], share: float) -> float:
 
 async def _measure(load: Load, options: Options) -> Outcome:
     await load.open()
+    if load.errors:  # no messages would arrive
+        return _failed(load)
+    memory_before = memory.tree_kb(options.server_pid)
     load.start()
     await asyncio.sleep(options.warmup)
 
@@ -58,9 +63,11 @@ async def _measure(load: Load, options: Options) -> Outcome:
     cpu_before = cpu.tree(options.server_pid)
     counts_before, own_before, began = load.counts(), process_time(), perf_counter()
     await asyncio.sleep(options.seconds)
+    await load.settle()
     cpu_after = cpu.tree(options.server_pid)
     counts_after, own_after, ended = load.counts(), process_time(), perf_counter()
     latencies = sorted(load.latencies)
+    memory_after = memory.tree_kb(options.server_pid)
 
     await load.stop()
     delivered = [after - before for before, after in zip(counts_before, counts_after, strict=True)]
@@ -82,14 +89,24 @@ async def _measure(load: Load, options: Options) -> Outcome:
         latency_samples=len(latencies),
         errors=load.errors,
         first_error=load.first_error,
+        memory_kb=memory_after - memory_before,
     )
+
+
+def _failed(load: Load) -> Outcome:
+    return Outcome(0.0, 0, 0.0, 0.0, 0.0, 0.0, 0, load.errors, load.first_error, 0)
+
+
+async def _run(options: Options) -> Outcome:
+    make = TRAFFIC[options.traffic].load
+    return await _measure(make(options.url, options.connections, options.size), options)
 
 
 def main() -> None:
     """Run once and print the outcome."""
     options = Options(**json.loads(sys.argv[1]))
-    load = WORKLOADS[options.workload].load(options.url, options.connections, options.size)
-    print(json.dumps(asdict(uvloop.run(_measure(load, options)))))
+    outcome = uvloop.run(_run(options))
+    print(json.dumps(asdict(outcome)))
 
 
 if __name__ == "__main__":

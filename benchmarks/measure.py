@@ -1,41 +1,52 @@
-"""Owns the method: rounds in which every server runs once, and what makes a run count."""
+"""Owns the method: rounds in which every case runs once, and what makes a run count."""
 
 import json
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks import cpu, load
 from benchmarks.servers import REPOSITORY, Server, running
-from benchmarks.workloads import OURS, Target, Workload
+from benchmarks.targets import Measure, Target
+from benchmarks.workloads import Case, Workload
 
-WARMUP_SECONDS = 1.0
 GENERATOR_AT_MOST = 0.95  # of its core
 SERVER_AT_LEAST = 0.80  # of its core
-_GENERATOR_SLACK_SECONDS = 40.0  # to connect, to drain, to close
+_GENERATOR_SLACK_SECONDS = 60.0  # to connect, to drain, to close
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One measurement as the user asked for it."""
+    """One measurement as the user asked for it.
+
+    Attributes:
+        cases: those of the workload that are to run.
+        servers: at least theirs, by name.
+        connections: None: as many as each kind of traffic has by default.
+    """
 
     workload: Workload
-    servers: tuple[Server, ...]
+    cases: tuple[Case, ...]
+    servers: dict[str, Server]
     rounds: int
     seconds: float
-    connections: int
+    connections: int | None
     size: int
     cores: cpu.Cores
+
+    def connections_of(self, case: Case) -> int:
+        """How many connections a case has."""
+        return self.connections or case.traffic.connections
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One server in one round: `failed` throws it away, `doubt` marks its figures with ~."""
+    """One case in one round: `failed` throws it away, `doubt` marks its figures with ~."""
 
-    server: str
+    case: str
     round: int
     outcome: load.Outcome | None
     failed: str
@@ -49,16 +60,20 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Medians over the runs of one server; not `sound` when no run of it was valid."""
+    """Medians over the runs of one case; not `sound` when no run of it was valid.
 
-    server: str
+    Attributes:
+        value, low, high: of the figure that the workload is about.
+    """
+
+    case: str
     runs: int
     used: int
     sound: bool
-    messages_per_second: float
-    us_per_message: float
-    us_min: float
-    us_max: float
+    value: float
+    low: float
+    high: float
+    per_second: float
     p50_ms: float
     p99_ms: float
     generator_share: float
@@ -66,8 +81,8 @@ class Figures:
 
 
 @dataclass(frozen=True, slots=True)
-class Ratio:
-    """Our CPU per message over the peer's: the median of the rounds' ratios, each in one round."""
+class Result:
+    """What came of a target: the median of the rounds' values, each from runs of one round."""
 
     target: Target
     rounds: int
@@ -79,42 +94,51 @@ class Ratio:
     @property
     def verdict(self) -> str:
         """PASS, MISS, or why there is none."""
-        if self.target.at_most is None:
+        if not self.target.has_bound:
             return "for information"
         if not self.sound:
             return "~ no valid round"
-        return "PASS" if self.median <= self.target.at_most else "MISS"
+        return "PASS" if self.target.is_met(self.median) else "MISS"
 
 
-def us_per_message(outcome: load.Outcome) -> float:
-    """Server CPU for one message, in microseconds."""
+def value(measure: Measure, outcome: load.Outcome) -> float:
+    """A figure of one run."""
+    if measure is Measure.RATE:
+        return outcome.messages / outcome.seconds
+    if measure is Measure.MEMORY:
+        return outcome.memory_kb / outcome.messages
+    if measure is Measure.P99:
+        return outcome.p99_ms
     return outcome.server_cpu / outcome.messages * 1e6
 
 
-def _judge(server: str, number: int, outcome: load.Outcome) -> Run:
+# -- running -----------------------------------------------------------------------------------
+
+
+def _judge(workload: Workload, case: str, number: int, outcome: load.Outcome) -> Run:
     if outcome.errors or not outcome.messages or not outcome.server_cpu:
         failed = f"{outcome.errors} errors: {outcome.first_error or 'nothing was delivered'}"
-        return Run(server, number, outcome, failed, "")
+        return Run(case, number, outcome, failed, "")
     generator = outcome.generator_cpu / outcome.seconds
     used = outcome.server_cpu / outcome.seconds
     doubts = []
     if generator > GENERATOR_AT_MOST:
         doubts.append(f"the generator used {generator:.0%} of its core")
-    if used < SERVER_AT_LEAST:
+    if used < SERVER_AT_LEAST and workload.is_saturating:
         doubts.append(f"the server used only {used:.0%} of its core")
-    return Run(server, number, outcome, "", " and ".join(doubts))
+    return Run(case, number, outcome, "", " and ".join(doubts))
 
 
-def _run_once(plan: Plan, server: Server, number: int, logs: Path) -> Run:
-    log = logs / f"{number:02d}-{server.name}.log"
-    with running(server, plan.workload, plan.cores.server, log) as target:
+def _run_once(plan: Plan, case: Case, number: int, logs: Path) -> Run:
+    log = logs / f"{plan.workload.name}-{number:02d}-{case.name}.log"
+    with running(plan.servers[case.server], plan.cores.server, log) as target:
         options = load.Options(
-            workload=plan.workload.name,
-            url=target.url,
+            traffic=case.traffic.name,
+            url=target.base + case.traffic.path,
             server_pid=target.pid,
-            connections=plan.connections,
+            connections=plan.connections_of(case),
             size=plan.size,
-            warmup=WARMUP_SECONDS,
+            warmup=case.traffic.warmup_seconds,
             seconds=plan.seconds,
         )
         with cpu.on_core(plan.cores.generator):
@@ -128,47 +152,50 @@ def _run_once(plan: Plan, server: Server, number: int, logs: Path) -> Run:
             )
         with generator:
             try:
-                bound = WARMUP_SECONDS + plan.seconds + _GENERATOR_SLACK_SECONDS
+                bound = options.warmup + plan.seconds + _GENERATOR_SLACK_SECONDS
                 output, complaint = generator.communicate(timeout=bound)
             except subprocess.TimeoutExpired:
-                return Run(server.name, number, None, f"no result within {bound:.0f} s", "")
+                return Run(case.name, number, None, f"no result within {bound:.0f} s", "")
             finally:
                 generator.kill()  # does nothing to one that has ended
     if generator.returncode:
         last = (complaint.strip().splitlines() or ["no reason given"])[-1]
-        return Run(server.name, number, None, f"the generator failed: {last}", "")
-    return _judge(server.name, number, load.Outcome(**json.loads(output)))
+        return Run(case.name, number, None, f"the generator failed: {last}", "")
+    return _judge(plan.workload, case.name, number, load.Outcome(**json.loads(output)))
 
 
 def measure(plan: Plan, logs: Path, progress: Callable[[Run], None]) -> list[Run]:
-    """Every round runs every server once; each round begins with the next server."""
+    """Every round runs every case once; each round begins with the next case."""
     runs = []
     for number in range(1, plan.rounds + 1):
-        shift = (number - 1) % len(plan.servers)
-        for server in plan.servers[shift:] + plan.servers[:shift]:
-            run = _run_once(plan, server, number, logs)
+        shift = (number - 1) % len(plan.cases)
+        for case in plan.cases[shift:] + plan.cases[:shift]:
+            run = _run_once(plan, case, number, logs)
             runs.append(run)
             progress(run)
     return runs
 
 
-def figures(runs: list[Run], server: str) -> Figures | None:
-    """The medians of one server over its valid runs, or failing those over its doubtful ones."""
-    mine = [run for run in runs if run.server == server]
+# -- judging -----------------------------------------------------------------------------------
+
+
+def figures(runs: Sequence[Run], case: str, about: Measure) -> Figures | None:
+    """The medians of one case over its valid runs, or failing those over its doubtful ones."""
+    mine = [run for run in runs if run.case == case]
     valid = [run for run in mine if run.valid]
     outcomes = [run.outcome for run in valid or mine if run.outcome and not run.failed]
     if not outcomes:
         return None
-    costs = [us_per_message(outcome) for outcome in outcomes]
+    values = [value(about, outcome) for outcome in outcomes]
     return Figures(
-        server=server,
+        case=case,
         runs=len(mine),
         used=len(outcomes),
         sound=bool(valid),
-        messages_per_second=statistics.median(o.messages / o.seconds for o in outcomes),
-        us_per_message=statistics.median(costs),
-        us_min=min(costs),
-        us_max=max(costs),
+        value=statistics.median(values),
+        low=min(values),
+        high=max(values),
+        per_second=statistics.median(value(Measure.RATE, o) for o in outcomes),
         p50_ms=statistics.median(o.p50_ms for o in outcomes),
         p99_ms=statistics.median(o.p99_ms for o in outcomes),
         generator_share=statistics.median(o.generator_cpu / o.seconds for o in outcomes),
@@ -176,21 +203,25 @@ def figures(runs: list[Run], server: str) -> Figures | None:
     )
 
 
-def ratio(runs: list[Run], target: Target) -> Ratio | None:
-    """Ours over the peer's, round by round; None when no round has both."""
-    by_place = {(run.round, run.server): run for run in runs if run.outcome and not run.failed}
-    pairs = [
-        (run, by_place[number, target.peer])
-        for (number, server), run in by_place.items()
-        if server == OURS and (number, target.peer) in by_place
+def result(runs: Sequence[Run], target: Target) -> Result | None:
+    """What came of a target, round by round; None when no round has what it takes."""
+    by_place = {(run.round, run.case): run for run in runs if run.outcome and not run.failed}
+    wanted = [name for name in (target.case, target.peer) if name is not None]
+    rounds = [
+        found
+        for number in sorted({run.round for run in runs})
+        if len(found := [by_place[number, n] for n in wanted if (number, n) in by_place])
+        == len(wanted)
     ]
-    valid = [pair for pair in pairs if pair[0].valid and pair[1].valid]
-    values = [
-        us_per_message(ours.outcome) / us_per_message(peer.outcome)
-        for ours, peer in valid or pairs
-        if ours.outcome and peer.outcome
-    ]
+    valid = [found for found in rounds if all(run.valid for run in found)]
+    values = [_compared(target, found) for found in valid or rounds]
     if not values:
         return None
     median = statistics.median(values)
-    return Ratio(target, len(values), bool(valid), median, min(values), max(values))
+    return Result(target, len(values), bool(valid), median, min(values), max(values))
+
+
+def _compared(target: Target, found: Sequence[Run]) -> float:
+    """The value of a target in one round: of our run, and the peer's if there is one."""
+    ours, *others = [value(target.measure, run.outcome) for run in found if run.outcome]
+    return target.value(ours, others[0] if others else None)

@@ -2,26 +2,16 @@
 
 import json
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-from benchmarks.measure import (
-    WARMUP_SECONDS,
-    Figures,
-    Plan,
-    Ratio,
-    Run,
-    figures,
-    ratio,
-    us_per_message,
-)
-from benchmarks.workloads import OURS
-
-START = "<!-- bench:start -->"
-END = "<!-- bench:end -->"
+from benchmarks.measure import Figures, Plan, Result, Run, figures, result, value
+from benchmarks.targets import Measure
+from benchmarks.workloads import Workload
 
 
 class NoPlace(Exception):
@@ -42,44 +32,52 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join([line(cells[0]), f"| {' | '.join(rule)} |", *map(line, cells[1:])])
 
 
-def progress(run: Run, rounds: int) -> str:
+def progress(plan: Plan, run: Run) -> str:
     """One line about one finished run."""
-    where = f"round {run.round}/{rounds}  {run.server:<18}"
+    where = f"{plan.workload.name}  round {run.round}/{plan.rounds}  {run.case:<18}"
     if run.failed or not run.outcome:
         return f"{where} invalid: {run.failed}"
-    outcome = run.outcome
-    rate = outcome.messages / outcome.seconds
-    text = f"{where} {us_per_message(outcome):6.1f} us/message  {rate:9,.0f} msg/s"
+    about = plan.workload.measure
+    text = f"{where} {_name(about, plan.workload)} {value(about, run.outcome):6.1f}"
+    text += f"  {_name(Measure.RATE, plan.workload)} {value(Measure.RATE, run.outcome):9,.0f}"
     return f"{text}  ~ {run.doubt}" if run.doubt else text
 
 
-def _server_row(server: str, figure: Figures | None) -> list[str]:
-    if figure is None:
-        return [server, *["-"] * 8]
-    mark = "" if figure.sound else "~ "
-    return [
-        server,
-        f"{mark}{figure.messages_per_second:,.0f}",
-        f"{mark}{figure.us_per_message:.1f}",
-        f"{figure.us_min:.1f} - {figure.us_max:.1f}",
-        f"{figure.p50_ms:.2f}",
-        f"{figure.p99_ms:.2f}",
-        f"{figure.generator_share:.0%}",
-        f"{figure.server_share:.0%}",
-        f"{figure.used}/{figure.runs}",
-    ]
+def _name(measure: Measure, workload: Workload) -> str:
+    return measure.value.format(unit=workload.unit, units=workload.units)
 
 
-def _ratio_row(result: Ratio) -> list[str]:
-    mark = "" if result.sound else "~ "
-    target = result.target
+def _columns(workload: Workload) -> dict[str, Callable[[Figures], str]]:
+    """The columns of the table of cases: their heads, and what stands under them."""
+
+    def marked(figure: Figures, text: str) -> str:
+        return text if figure.sound else f"~ {text}"
+
+    columns: dict[str, Callable[[Figures], str]] = {
+        _name(Measure.RATE, workload): lambda one: marked(one, f"{one.per_second:,.0f}"),
+        _name(workload.measure, workload): lambda one: marked(one, f"{one.value:.1f}"),
+        "min - max": lambda one: f"{one.low:.1f} - {one.high:.1f}",
+        "p50 ms": lambda one: f"{one.p50_ms:.2f}",
+        "p99 ms": lambda one: f"{one.p99_ms:.2f}",
+        "generator CPU": lambda one: f"{one.generator_share:.0%}",
+        "server CPU": lambda one: f"{one.server_share:.0%}",
+        "runs used": lambda one: f"{one.used}/{one.runs}",
+    }
+    if workload.measure is Measure.MEMORY:  # nothing is going on
+        wanted = (_name(workload.measure, workload), "min - max", "runs used")
+        return {head: columns[head] for head in wanted}
+    return columns
+
+
+def _result_row(found: Result, workload: Workload) -> list[str]:
+    mark = "" if found.sound else "~ "
     return [
-        f"{OURS} / {target.peer}",
-        f"{mark}{result.median:.2f}",
-        f"{result.low:.2f} - {result.high:.2f}",
-        "-" if target.at_most is None else f"<= {target.at_most:.2f}",
-        str(result.rounds),
-        result.verdict,
+        f"{_name(found.target.measure, workload)}: {found.target.title}",
+        f"{mark}{found.median:.2f}",
+        f"{found.low:.2f} - {found.high:.2f}",
+        found.target.bound,
+        str(found.rounds),
+        found.verdict,
     ]
 
 
@@ -101,33 +99,38 @@ def machine(plan: Plan) -> str:
 
 def versions(plan: Plan) -> str:
     """What was installed, for the servers that were measured."""
-    names = sorted(
-        {name for server in plan.servers for name in server.distributions}, key=str.lower
-    )
+    servers = [plan.servers[case.server] for case in plan.cases]
+    names = sorted({name for server in servers for name in server.distributions}, key=str.lower)
     return ", ".join(f"{name} {version(name)}" for name in names)
 
 
 def setting(plan: Plan) -> str:
     """The options of the measurement in one line."""
+    numbers = dict.fromkeys(f"{plan.connections_of(case):,}" for case in plan.cases)
     return (
-        f"{plan.workload.name}: {plan.connections} connections, {plan.size}-byte text, "
-        f"{plan.rounds} x {plan.seconds:g} s for each server, after {WARMUP_SECONDS:g} s of warm-up"
+        f"{plan.workload.name}: {' or '.join(numbers)} connections, {plan.size}-byte text, "
+        f"{plan.rounds} x {plan.seconds:g} s for each case, after "
+        f"{plan.cases[0].traffic.warmup_seconds:g} s of warm-up"
     )
 
 
-def tables(plan: Plan, runs: list[Run]) -> str:
-    """Everything the measurement says: figures, ratios to the targets, and what was left out."""
-    head = "server|msg/s|CPU us/message|min - max|p50 ms|p99 ms|generator CPU|server CPU|runs used"
-    rows = [_server_row(server.name, figures(runs, server.name)) for server in plan.servers]
-    parts = [table(head.split("|"), rows)]
-    ratios = [found for target in plan.workload.targets if (found := ratio(runs, target))]
-    if ratios:
-        head = "CPU per message|ratio|min - max|target|rounds|verdict"
-        parts.append(table(head.split("|"), map(_ratio_row, ratios)))
+def tables(plan: Plan, runs: Sequence[Run]) -> str:
+    """Everything the measurement says: figures, verdicts, and what was left out."""
+    workload = plan.workload
+    columns = _columns(workload)
+    rows = []
+    for case in plan.cases:
+        found = figures(runs, case.name, workload.measure)
+        rows.append([case.name, *(cell(found) if found else "-" for cell in columns.values())])
+    parts = [table(["case", *columns], rows)]
+    results = [came for target in workload.targets if (came := result(runs, target))]
+    if results:
+        head = ["what", "value", "min - max", "target", "rounds", "verdict"]
+        parts.append(table(head, [_result_row(one, workload) for one in results]))
     else:
-        parts.append(f"No ratios: they need {OURS} and a peer in the same round.")
+        parts.append("No verdicts: they need this server and a peer in the same round.")
     notes = [
-        f"- round {run.round}, {run.server}: "
+        f"- round {run.round}, {run.case}: "
         + (f"thrown away, {run.failed}" if run.failed else f"~, {run.doubt}")
         for run in runs
         if not run.valid
@@ -137,46 +140,63 @@ def tables(plan: Plan, runs: list[Run]) -> str:
     return "\n\n".join(parts)
 
 
-def write_json(path: Path, plan: Plan, runs: list[Run], command: str) -> None:
+def document(plan: Plan, runs: Sequence[Run], command: str) -> dict[str, Any]:
     """Every run and every derived figure, for a program to read."""
-    found = [figures(runs, server.name) for server in plan.servers]
-    ratios = [ratio(runs, target) for target in plan.workload.targets]
-    document = {
+    workload = plan.workload
+    found = [figures(runs, case.name, workload.measure) for case in plan.cases]
+    results = [result(runs, target) for target in workload.targets]
+    return {
         "command": command,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine(plan),
         "versions": versions(plan),
         "pinned": plan.cores.pinned,
-        "workload": plan.workload.name,
-        "connections": plan.connections,
+        "workload": workload.name,
+        "figure": _name(workload.measure, workload),
+        "connections": {case.name: plan.connections_of(case) for case in plan.cases},
         "size": plan.size,
         "seconds": plan.seconds,
-        "warmup": WARMUP_SECONDS,
         "rounds": plan.rounds,
         "runs": [asdict(run) | {"valid": run.valid} for run in runs],
-        "servers": [asdict(figure) for figure in found if figure],
-        "ratios": [asdict(one) | {"verdict": one.verdict} for one in ratios if one],
+        "cases": [asdict(figure) for figure in found if figure],
+        "results": [
+            asdict(one)
+            | {"verdict": one.verdict}
+            | {"target": asdict(one.target) | {"measure": one.target.measure.name.lower()}}
+            for one in results
+            if one
+        ],
     }
-    path.write_text(json.dumps(document, indent=2) + "\n")
 
 
-def check_page(path: Path) -> None:
+def write_json(path: Path, documents: Sequence[dict[str, Any]]) -> None:
+    """One document for each workload."""
+    path.write_text(json.dumps(documents, indent=2) + "\n")
+
+
+def _marks(workload: str) -> tuple[str, str]:
+    return f"<!-- bench:start {workload} -->", f"<!-- bench:end {workload} -->"
+
+
+def check_page(path: Path, workload: str) -> None:
     """Say so before anything is measured if the page has no place for the figures."""
     try:
         text = path.read_text()
     except OSError as error:
         raise NoPlace(f"cannot read {path}: {error.strerror}") from None
-    if text.count(START) != 1 or text.count(END) != 1 or text.index(START) > text.index(END):
-        raise NoPlace(f"{path} needs one {START} and, after it, one {END}")
+    start, end = _marks(workload)
+    if text.count(start) != 1 or text.count(end) != 1 or text.index(start) > text.index(end):
+        raise NoPlace(f"{path} needs one {start} and, after it, one {end}")
 
 
-def write_page(path: Path, plan: Plan, runs: list[Run], command: str) -> None:
-    """Replace what stands between the two marks by the command, the date and the tables."""
+def write_page(path: Path, plan: Plan, runs: Sequence[Run], command: str) -> None:
+    """Replace what stands between the workload's marks by the command, the date and the tables."""
     text = path.read_text()
-    before, _, rest = text.partition(START)
-    after = rest.partition(END)[2]
+    start, end = _marks(plan.workload.name)
+    before, _, rest = text.partition(start)
+    after = rest.partition(end)[2]
     part = (
         f"Measured on {datetime.now(UTC):%Y-%m-%d} with `{command}`.\n\n"
         f"- {machine(plan)}\n- {setting(plan)}\n- {versions(plan)}\n\n{tables(plan, runs)}"
     )
-    path.write_text(f"{before}{START}\n\n{part}\n\n{END}{after}")
+    path.write_text(f"{before}{start}\n\n{part}\n\n{end}{after}")

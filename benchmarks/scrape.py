@@ -21,9 +21,9 @@ from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
 from benchmarks import cpu, report
 from benchmarks.apps.scraped_app import ROUTES, WATCH_DIRECTORY, paths
-from benchmarks.servers import SERVERS, Running, ServerFailed, running
+from benchmarks.servers import SERVERS, Running, ServerFailed, admin_port, running
 from benchmarks.session import session
-from benchmarks.workloads import ECHO, OURS
+from benchmarks.targets import OURS
 
 _DESCRIPTION = f"""\
 Measure a scrape of /metrics: {ROUTES} routes, 8 idle workers, a connection of each route on each.
@@ -180,8 +180,7 @@ def _read_notes(directory: Path, phases: Iterable[Phase]) -> None:
 
 
 async def _drive(target: Running, admin: Admin, options: argparse.Namespace) -> list[Phase]:
-    base = target.url.removesuffix(ECHO.path)
-    members = await _populate(base, admin)
+    members = await _populate(target.base, admin)
     print(f"bench: {len(members)} connections are open", file=sys.stderr, flush=True)
     await asyncio.sleep(_SETTLE_SECONDS)
     quiet, scraped = Phase("without scrapes"), Phase("with scrapes")
@@ -204,8 +203,8 @@ def _admin_of(log: Path) -> Admin:
     """Return the admin port, as soon as all workers are ready."""
     until = time.monotonic() + _READY_SECONDS
     while time.monotonic() < until:
-        if found := re.search(r"admin +http://127\.0\.0\.1:(\d+)/", log.read_text()):
-            return Admin(int(found[1]))
+        if port := admin_port(log):
+            return Admin(port)
         time.sleep(0.05)
     raise ServerFailed(f"the workers were not ready within {_READY_SECONDS:.0f} s")
 
@@ -239,7 +238,7 @@ def run(arguments: Sequence[str]) -> int:
 def _measure(options: argparse.Namespace, logs: Path) -> bool:
     log = logs / "scraped.log"
     server = replace(SERVER, environment={WATCH_DIRECTORY: str(logs)})
-    with running(server, ECHO, None, log) as target:
+    with running(server, None, log) as target:
         admin = _admin_of(log)
         phases = asyncio.run(_drive(target, admin, options))
     _read_notes(logs, phases)

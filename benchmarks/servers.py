@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -16,7 +17,10 @@ from pathlib import Path
 from picows import WSError
 
 from benchmarks import cpu
-from benchmarks.workloads import OURS, Workload, probe
+from benchmarks.echo import probe
+from benchmarks.targets import OURS
+from benchmarks.traffic import SMALLEST_SIZE
+from benchmarks.workloads import TWO_WORKERS
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -24,6 +28,8 @@ _READY_SECONDS = 20.0
 _PROBE_SECONDS = 5.0
 _STOP_SECONDS = 10.0
 _LOG_LINES = 12
+_PROBED = "/echo"  # every server has it
+_ALL_READY = re.compile(r"admin +http://127\.0\.0\.1:(\d+)/")  # `serve` says so, with the port
 # A setting left in the caller's shell must not change what is measured; nor must a settings file,
 # so each server runs in the directory of the logs, where there is none.
 _FOREIGN_SETTINGS = ("GRANIAN_", "UVICORN_", "DJANGO_", "BOLT_", "SWITCHBOARD_", "PYTHONASYNCIO")
@@ -43,26 +49,33 @@ class Server:
     modules: tuple[str, ...]  # what has to be installed
     distributions: tuple[str, ...]  # whose versions are reported
     environment: dict[str, str] = field(default_factory=dict)
+    has_workers: bool = False  # it is ready when its log says that all are
 
     def missing(self) -> list[str]:
         """The modules that are not installed."""
         return [module for module in self.modules if find_spec(module) is None]
 
 
+def _ours(name: str, title: str, workers: int) -> Server:
+    return Server(
+        name=name,
+        title=title,
+        arguments=(
+            *("-m", "server", "serve", "benchmarks.apps.switchboard_app:app"),
+            *("--workers", str(workers), "--host", "127.0.0.1", "--port", "{port}"),
+            *("--admin-port", "0"),
+        ),
+        modules=("server", "workers", "granian", "uvloop"),
+        distributions=("granian", "uvloop"),
+        has_workers=workers > 1,
+    )
+
+
 SERVERS = {
     server.name: server
     for server in (
-        Server(
-            name=OURS,
-            title="this project: a route as `serve` runs it by default, one worker",
-            arguments=(
-                *("-m", "server", "serve", "benchmarks.apps.switchboard_app:app"),
-                *("--workers", "1", "--host", "127.0.0.1", "--port", "{port}"),
-                *("--admin-port", "0"),
-            ),
-            modules=("server", "workers", "granian", "uvloop"),
-            distributions=("granian", "uvloop"),
-        ),
+        _ours(OURS, "this project: routes as `serve` runs them by default, one worker", 1),
+        _ours(TWO_WORKERS, "the same with two workers, which share the core of the server", 2),
         Server(
             name="granian-bare",
             title="bare ASGI (await receive, await send) on granian with uvloop, one worker",
@@ -108,10 +121,10 @@ SERVERS = {
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A server that has answered on its WebSocket."""
+    """A server that has answered on its WebSocket; `base` is the URL of all its paths."""
 
     pid: int
-    url: str
+    base: str
 
 
 def _free_port() -> int:
@@ -133,12 +146,16 @@ def _failure(server: Server, reason: str, log: Path) -> ServerFailed:
     return ServerFailed(f"{server.name} did not start: {reason}; the end of {log}:{quoted}")
 
 
-def _wait_ready(
-    server: Server, process: subprocess.Popen[bytes], workload: Workload, url: str, log: Path
-) -> None:
+def admin_port(log: Path) -> int | None:
+    """The admin port of our own server, as soon as all its workers are ready."""
+    found = _ALL_READY.search(log.read_text(errors="replace"))
+    return int(found[1]) if found else None
+
+
+def _wait_ready(server: Server, process: subprocess.Popen[bytes], base: str, log: Path) -> None:
     async def answers() -> None:
         async with asyncio.timeout(_PROBE_SECONDS):
-            await probe(workload, url)
+            await probe(base + _PROBED, SMALLEST_SIZE)
 
     until = time.monotonic() + _READY_SECONDS
     last = "nothing answered"
@@ -147,11 +164,13 @@ def _wait_ready(
             raise _failure(server, f"it ended with exit code {process.returncode}", log)
         try:
             asyncio.run(answers())
-            return
+            if not server.has_workers or admin_port(log):
+                return
+            last = "not all workers are ready"
         except (OSError, WSError) as error:  # OSError: also a refused connection or a timeout
             last = f"{type(error).__name__} {error}".strip()
         time.sleep(0.05)
-    raise _failure(server, f"no echo within {_READY_SECONDS:.0f} s ({last})", log)
+    raise _failure(server, f"not ready within {_READY_SECONDS:.0f} s ({last})", log)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -170,7 +189,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 @contextmanager
-def running(server: Server, workload: Workload, core: int | None, log: Path) -> Iterator[Running]:
+def running(server: Server, core: int | None, log: Path) -> Iterator[Running]:
     """The server as a real process of its own, on its core, for as long as the body runs."""
     port = _free_port()
     arguments = [argument.format(port=port) for argument in server.arguments]
@@ -185,8 +204,8 @@ def running(server: Server, workload: Workload, core: int | None, log: Path) -> 
             start_new_session=True,  # Ctrl-C reaches only us, and we end it
         )
     try:
-        url = f"ws://127.0.0.1:{port}{workload.path}"
-        _wait_ready(server, process, workload, url, log)
-        yield Running(process.pid, url)
+        base = f"ws://127.0.0.1:{port}"
+        _wait_ready(server, process, base, log)
+        yield Running(process.pid, base)
     finally:
         _end(process)

@@ -99,7 +99,7 @@ class App(Router):
         the connection's worker, after it has joined, and after it has left or ended (not if its
         worker was killed). "missed" is called with both when the worker was too far behind to get
         all of the room's messages (None: of the broadcasts); without such a handler the connection
-        is closed with 1013 then.
+        is closed with 1013 then, unless it is a realtime client's, which is told in a frame.
 
         Raises:
             ValueError: another event.

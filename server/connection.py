@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from server import slow
 from server.close_codes import CloseCode, check_close
 from server.codecs import CODECS, JSON, Codec, json_bytes
 from server.encodings import BARE, Encoding
@@ -180,7 +181,7 @@ class Connection(Recorded):
         if self.route.codec is None and subprotocol in CODECS:
             self.encoding = BARE[CODECS[subprotocol]]
         self._inbox = Inbox(self._receive)
-        self._outbox = make_outbox(self._send, self._app.limits, awaitable)
+        self._outbox = make_outbox(self._send, self.route.bounds(self._app.limits), awaitable)
         self._phase = CONNECTED
         self.offer = self._outbox.offer
 
@@ -271,15 +272,14 @@ class Connection(Recorded):
         self._unsent_close = {"type": "websocket.close", "code": int(code), "reason": reason}
         try:
             # On granian a close waits for a pending receive for ever.
-            self._inbox.cancel()
+            self._inbox.give_up()
             await self._send_close()
         finally:
             self._outbox.abandon()
             self._close_finished.set()
 
     async def _send_close(self) -> None:
-        event = self._unsent_close
-        if event is not None:
+        if (event := self._unsent_close) is not None:
             if not await self._outbox.close(event):
                 self._app.stats["close_not_taken"] += 1
             self._unsent_close = None
@@ -316,6 +316,7 @@ class Connection(Recorded):
     def _left(self, event: Event) -> None:
         code = int(event.get("code") or CloseCode.NO_STATUS_RECEIVED)
         self._leave(Phase.LEFT, code, event.get("reason") or "", by_peer=True)
+        self._inbox.let_go()
 
     def _disconnect(self) -> WebSocketDisconnect:
         return WebSocketDisconnect(self.close_code or CloseCode.ABNORMAL_CLOSURE, self.close_reason)
@@ -363,12 +364,12 @@ class Connection(Recorded):
             await self._inbox.settle(self._app.limits.close_timeout_s)
             self._peer_gone()
         except SendTimeout:
-            self._app.count_slow_consumer(self.route)
-            await self.kick(CloseCode.TRY_AGAIN_LATER, "slow consumer")
+            slow.count_disconnect(self)
+            await slow.disconnect(self)
             raise self._disconnect() from None
 
-    def enqueue(self, event: Event, size_bytes: int) -> bool:
-        """Send to this member of many, never waiting; False if it is too slow for its window.
+    def hand_over(self, event: Event, size_bytes: int) -> bool:
+        """Send what goes to many, never waiting; False if this one has to be cut off (`slow`).
 
         Raises:
             WebSocketDisconnect, RuntimeError: as `post`.
@@ -376,9 +377,14 @@ class Connection(Recorded):
         if self._phase is not CONNECTED:
             self._refuse("send")
         try:
-            return self._outbox.enqueue(event, size_bytes)
+            lost = slow.POLICIES[self.route.slow_consumer](self._outbox, event, size_bytes)
         except PeerGone:
             return self._peer_gone()
+        return not lost or slow.lose(self, lost)
+
+    def push(self, event: Event, size_bytes: int) -> bool:
+        """Send what must not be dropped, never waiting; False if that cannot be."""
+        return self._phase is CONNECTED and self._outbox.push(event, size_bytes)
 
     def _peer_gone(self) -> bool:
         """A send found nobody: say so, with the code the peer left if it is known by now.

@@ -111,6 +111,7 @@ class Recorded(Handshake):
         close_reason: the text that came with it.
         is_closed_by_peer: whether the peer closed or was lost; told with `close_code`.
         messages_received, bytes_received: payloads so far.
+        messages_dropped: sent to many and not to this one, because it reads too slowly.
         entry: the ledger's, from accept on.
     """
 
@@ -122,6 +123,7 @@ class Recorded(Handshake):
         "close_reason",
         "entry",
         "is_closed_by_peer",
+        "messages_dropped",
         "messages_received",
         "route",
     )
@@ -137,6 +139,7 @@ class Recorded(Handshake):
         self.is_closed_by_peer = False
         self.messages_received = 0
         self.bytes_received = 0
+        self.messages_dropped = 0
 
     @property
     def id(self) -> str | None:
@@ -305,7 +308,8 @@ class Ledger:
             assert entry is not None
             if (waiting := ws.waiting) != entry.waiting:
                 self._note_waiting(entry, waiting)
-            if ws.messages_received != entry.messages_in or ws.messages_sent != entry.messages_out:
+            sent = ws.messages_sent - waiting[0]
+            if ws.messages_received != entry.messages_in or sent != entry.messages_out:
                 assert entry.row is not None
                 changed.append((ws, entry, entry.row))
         self._write_traffic(changed)
@@ -324,8 +328,10 @@ class Ledger:
             total = sums.get(entry.counters)
             if total is None:
                 total = sums[entry.counters] = [0, 0, 0, 0]
-            received, sent = ws.messages_received, ws.messages_sent
-            bytes_in, bytes_out = ws.bytes_received, ws.bytes_sent
+            # What waits may yet be dropped, and a counter never goes down.
+            waiting, waiting_bytes = ws.waiting
+            received, sent = ws.messages_received, ws.messages_sent - waiting
+            bytes_in, bytes_out = ws.bytes_received, ws.bytes_sent - waiting_bytes
             if received != entry.messages_in:
                 entry.received_ns = now_ns
                 total[0] += received - entry.messages_in

@@ -16,7 +16,7 @@ from cyclopts import Parameter
 from server.codecs import JSON, json_bytes
 from server.control import AsJson, ControlError, Pid, RuntimeDir, running_server
 from server.printing import count, fail, print_table, printable, say, span
-from server.room import check_room_name, epoch_text
+from server.room import check_room_name, epoch_text, is_shadow
 from workers.directories import DEFAULT_BASE
 from workers.journal import Journal, MessageTooLarge
 from workers.journal_lock import JournalStalled
@@ -122,17 +122,18 @@ def describe_rooms(segment: Segment) -> list[dict[str, Any]]:
     """
     directory, journal = RoomDirectory(segment), Journal(segment)
     now_ns = time.time_ns()
-    found = []
+    found: list[dict[str, Any]] = []
     for entry in directory.entries():
         epoch = directory.epoch(entry)
-        room = {
+        room: dict[str, Any] = {
             "room": directory.name(entry).decode("utf-8", "replace"),
             "members": sum(directory.members(entry)),
             "offset": journal.last_offset(entry, epoch),
             "epoch": epoch_text(epoch),
             "silent_s": round(max(0, now_ns - directory.last_ns(entry)) / 1e9, 3),
         }
-        if directory.epoch(entry) == epoch:  # else it is another room by now
+        # With another epoch it is another room by now.
+        if directory.epoch(entry) == epoch and not is_shadow(room["room"]):
             found.append(room)
     return found
 

@@ -7,9 +7,11 @@ handed to every member without waiting for any. How it gets to the worker is the
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from server import slow
+from server.backlog import PATIENCE_S
 from server.close_codes import CloseCode
 from server.codecs import json_bytes
 from server.encodings import Encoded, Encoding
@@ -27,8 +29,6 @@ if TYPE_CHECKING:
     from server.websocket import WebSocket
 
 log = logging.getLogger("switchboard.rooms")
-PATIENCE_S = 1.0
-"""How long messages wait for a member whose window is half full, before it may fill up."""
 
 RoomHandler = Callable[..., Awaitable[None] | None]
 EVENTS = ("join", "leave", "missed")
@@ -79,7 +79,9 @@ class Rooms:
         wanted = _wanted(since, epoch)
         is_member = name in ws._rooms
         if is_member and (ws, name) not in self._paused:
-            position = self.bus.position(name)
+            # Up to there it has all: what is published meanwhile still comes.
+            is_joining = ws._rooms[name] is None
+            position = self.bus.position(name) if is_joining else self.bus.seen(name)
             assert position is not None, "a room with a member has an entry"
             joined = Joined(epoch_text(position.epoch), position.offset, recovered=False)
             self._welcome(ws, joined, welcome)
@@ -121,8 +123,8 @@ class Rooms:
     def _welcome(
         self, ws: "WebSocket", joined: Joined, welcome: Callable[[Joined], Encoded] | None
     ) -> None:
-        if welcome is not None and not ws.enqueue(*welcome(joined)):
-            self._kick(ws)
+        if welcome is not None and not ws.push(*welcome(joined)):
+            self._cut_off(ws)
 
     async def _recover(self, ws: "WebSocket", name: str, since: int, epoch: int) -> bool:
         """Send all that was published after `since`, or nothing; True if that was possible."""
@@ -250,8 +252,7 @@ class Rooms:
         if message.excluded:
             ids = {id_text(*id) for id in message.excluded}
             targets = [ws for ws in targets if ws.id not in ids]
-        filling = self._hand_over(_Encoded(message), tuple(targets))
-        return filling is not None and time.monotonic() - filling < PATIENCE_S
+        return self._hand_over(_Encoded(message), tuple(targets))
 
     def _of_route(self, key: int) -> list["WebSocket"]:
         connections = self._runtime.connections
@@ -259,42 +260,43 @@ class Rooms:
             return list(connections)
         return [ws for ws in connections if key_of(ws.route.pattern.text) == key]
 
-    def _hand_over(self, message: "_Encoded", targets: Collection["WebSocket"]) -> float | None:
-        """Send to all without awaiting; return when the latest to lag began to, or None."""
-        latest: float | None = None
+    def _hand_over(self, message: "_Encoded", targets: Collection["WebSocket"]) -> bool:
+        """Send to all without awaiting; True if one is to be waited for."""
+        is_to_wait = False
         delivered = 0
         for ws in targets:
             if ws in self._kicking:
                 continue
             try:
-                if not ws.enqueue(*message.of(ws.encoding)):
-                    self._kick(ws)
+                if not ws.hand_over(*message.of(ws.encoding)):
+                    self._close(ws, slow.disconnect(ws))
             except (WebSocketDisconnect, RuntimeError):
                 # It left, or was closed, a moment ago; its own handler notices.
                 continue
             delivered += 1
-            since = ws._outbox.filling_since
-            if since is not None and (latest is None or since > latest):
-                latest = since
+            outbox = ws._outbox
+            if outbox.filling_since is not None and outbox.is_worth_waiting_for():
+                is_to_wait = True
         self.bus.note("delivered", delivered)
-        return latest
+        return is_to_wait
 
-    def _kick(self, ws: "WebSocket") -> None:
-        self._runtime.count_slow_consumer(ws.route)
-        log.warning("%s: slow consumer closed with 1013", ws.route.pattern.text)
-        self._close(ws, "slow consumer")
+    def _cut_off(self, ws: "WebSocket") -> None:
+        """Disconnect one that has no room for what it must be told."""
+        if ws not in self._kicking:
+            slow.count_disconnect(ws)
+            self._close(ws, slow.disconnect(ws))
 
-    def _close(self, ws: "WebSocket", reason: str) -> None:
+    def _close(self, ws: "WebSocket", close: Coroutine[Any, Any, None]) -> None:
         """Close from outside its view; it leaves its rooms at once."""
-        if ws in self._kicking:
-            return
         left = [name for name in tuple(ws._rooms) if self._drop(ws, name)]
-        task = asyncio.get_running_loop().create_task(self._end(ws, reason, left))
+        task = asyncio.get_running_loop().create_task(self._end(ws, close, left))
         self._kicking[ws] = task
         task.add_done_callback(lambda _: self._kicking.pop(ws, None))
 
-    async def _end(self, ws: "WebSocket", reason: str, left: Sequence[str]) -> None:
-        await ws.kick(CloseCode.TRY_AGAIN_LATER, reason)
+    async def _end(
+        self, ws: "WebSocket", close: Coroutine[Any, Any, None], left: Sequence[str]
+    ) -> None:
+        await close
         for name in left:
             await self._call("leave", ws, name)
 
@@ -307,10 +309,12 @@ class Rooms:
         log.warning("%s: messages were lost to %d connections: too far behind", where, len(members))
         self.bus.note("incomplete", len(members))
         for ws in members:
+            if ws in self._kicking:
+                continue
             if (told := ws.encoding.missed(name)) is not None:
                 self._pause(ws, name, told)
             elif not self.handlers["missed"]:
-                self._close(ws, "missed messages")
+                self._close(ws, ws.kick(CloseCode.TRY_AGAIN_LATER, "missed messages"))
                 continue
             task = asyncio.get_running_loop().create_task(self._call("missed", ws, name))
             self._telling.add(task)
@@ -321,11 +325,8 @@ class Rooms:
         if name is not None and not is_shadow(name):
             self._paused.add((ws, name))
             self._mute(ws, name)
-        try:
-            if not ws.enqueue(*told):
-                self._kick(ws)
-        except (WebSocketDisconnect, RuntimeError):
-            pass
+        if not ws.push(*told) and not ws.has_ended:
+            self._cut_off(ws)
 
 
 class _TooSlow(Exception):

@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 from server.codecs import CODECS, Codec
 from server.exceptions import ExpectedAsync, RouteError
 from server.routing import Pattern, RouteTable, join_prefix
+from server.slow import DISCONNECT, POLICIES
+from server.transport import TransportLimits
 
 View = Callable[..., Any]
 V = TypeVar("V", bound=View)
@@ -32,6 +34,8 @@ class WebSocketRoute:
         codec: None lets the accepted subprotocol choose, JSON otherwise.
         subprotocols: offered to clients when the route accepts by itself.
         max_message_size: bytes; None takes the app's.
+        slow_consumer: the name of one of `slow.POLICIES`.
+        outbox_messages, outbox_bytes: what may wait for a client; None takes the settings'.
     """
 
     pattern: Pattern
@@ -44,12 +48,23 @@ class WebSocketRoute:
     codec: Codec | None
     subprotocols: tuple[str, ...]
     max_message_size: int | None
+    slow_consumer: str
+    outbox_messages: int | None
+    outbox_bytes: int | None
     name: str
 
     def catches(self, code: int) -> bool:
         """Whether a disconnect with `code` is silenced."""
         codes = self.caught_close_codes
         return codes is all or (isinstance(codes, Collection) and code in codes)
+
+    def bounds(self, limits: TransportLimits) -> TransportLimits:
+        """Return the limits of a connection on this route, given those of the app."""
+        messages = self.outbox_messages or limits.window_messages
+        size_bytes = self.outbox_bytes or limits.window_bytes
+        if (messages, size_bytes) == (limits.window_messages, limits.window_bytes):
+            return limits
+        return replace(limits, window_messages=messages, window_bytes=size_bytes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +114,9 @@ class Router:
         codec: str | None = None,
         subprotocols: Sequence[str] = (),
         max_message_size: int | None = None,
+        slow_consumer: str = DISCONNECT,
+        outbox_messages: int | None = None,
+        outbox_bytes: int | None = None,
         name: str | None = None,
     ) -> Callable[[V], V]:
         """Register a view that is accepted and closed for you (Bocadillo's decorator).
@@ -111,6 +129,11 @@ class Router:
             codec: "json" or "msgpack" for structured types; None lets the subprotocol choose.
             subprotocols: accepted when the client offers one of them.
             max_message_size: bytes, over which a message closes with 1009; None: the app's.
+            slow_consumer: what a message to many does that finds a client's outbox full:
+                "disconnect" closes that client (1013), "drop_oldest" and "drop_newest" drop
+                messages to many, "latest" keeps one of them waiting at most, the newest.
+            outbox_messages, outbox_bytes: how many messages, and how many bytes of payload, may
+                wait for a client; None: the settings' `window_messages` and `window_bytes`.
 
         Raises:
             RouteError: the pattern is bad or taken, or an option has an impossible value.
@@ -129,6 +152,8 @@ class Router:
                     codec=codec,
                     subprotocols=subprotocols,
                     max_message_size=max_message_size,
+                    slow_consumer=slow_consumer,
+                    outbox=(outbox_messages, outbox_bytes),
                     name=name,
                 )
             )
@@ -148,6 +173,9 @@ class Router:
         codec: str | None = None,
         subprotocols: Sequence[str] = (),
         max_message_size: int | None = None,
+        slow_consumer: str = DISCONNECT,
+        outbox_messages: int | None = None,
+        outbox_bytes: int | None = None,
         name: str | None = None,
     ) -> Callable[[V], V]:
         """Register a view that accepts by itself (Django-Bolt's decorator).
@@ -171,6 +199,8 @@ class Router:
                     codec=codec,
                     subprotocols=subprotocols,
                     max_message_size=max_message_size,
+                    slow_consumer=slow_consumer,
+                    outbox=(outbox_messages, outbox_bytes),
                     name=name,
                 )
             )
@@ -291,6 +321,8 @@ def _websocket_route(
     codec: str | None,
     subprotocols: Sequence[str],
     max_message_size: int | None,
+    slow_consumer: str,
+    outbox: tuple[int | None, int | None],
     name: str | None,
 ) -> WebSocketRoute:
     where = f"route {pattern.text!r}"
@@ -303,8 +335,13 @@ def _websocket_route(
         isinstance(caught, Collection) and all(isinstance(code, int) for code in caught)
     ):
         raise RouteError(f"{where}: caught_close_codes must be a tuple of codes, or all")
-    if max_message_size is not None and max_message_size < 1:
-        raise RouteError(f"{where}: max_message_size must be at least 1 byte")
+    if slow_consumer not in POLICIES:
+        raise RouteError(
+            f"{where}: slow_consumer {slow_consumer!r} is none of {', '.join(POLICIES)}"
+        )
+    _check_at_least_1(where, "max_message_size", max_message_size, "byte")
+    _check_at_least_1(where, "outbox_messages", outbox[0], "message")
+    _check_at_least_1(where, "outbox_bytes", outbox[1], "byte")
     for type_ in types:
         _check_type(where, type_)
     structured = any(not isinstance(type_, str) or type_ == "json" for type_ in types)
@@ -320,6 +357,8 @@ def _websocket_route(
         CODECS[codec] if codec else None,
         subprotocols,
         max_message_size,
+        slow_consumer,
+        *outbox,
         name or _name(view),
     )
 
@@ -334,6 +373,11 @@ def _strings(where: str, option: str, values: Sequence[str]) -> tuple[str, ...]:
     if isinstance(values, str):
         raise RouteError(f"{where}: {option} must be a list, such as [{values!r}]")
     return tuple(values)
+
+
+def _check_at_least_1(where: str, option: str, value: int | None, unit: str) -> None:
+    if value is not None and value < 1:
+        raise RouteError(f"{where}: {option} must be at least 1 {unit}")
 
 
 def _check_type(where: str, type_: Any) -> None:

@@ -17,6 +17,7 @@ Every wait here has a bound: `send_timeout_s` for room in the window, `close_tim
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextvars import Context
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -63,7 +64,11 @@ class Pending(Protocol):
 
     def result(self) -> Any: ...
 
-    def add_done_callback(self, callback: Callable[[Any], None], /) -> None: ...
+    def add_done_callback(
+        self, callback: Callable[[Any], None], /, *, context: Context | None = None
+    ) -> None: ...
+
+    def remove_done_callback(self, callback: Callable[[Any], None], /) -> int: ...
 
 
 async def wait_done(pending: Pending) -> None:

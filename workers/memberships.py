@@ -5,6 +5,7 @@ The directory has the numbers; this has the names behind them. Knows no message.
 
 from workers.fields import places
 from workers.registry import Row, read_row
+from workers.room_directory import RoomDirectory
 from workers.room_tables import BUS, MEMBERSHIP, MEMBERSHIP_WORDS
 from workers.segment import Segment
 from workers.slots import Slots
@@ -82,6 +83,8 @@ def used(segment: Segment, slot: int) -> int:
     """Return how many memberships of a slot there are."""
     layout = segment.layout
     high = segment.words[layout.bus_of(slot) + _HIGH]
+    if high > segment.sizes.rooms:  # the directory tells the same, and is the shorter read
+        return RoomDirectory(segment).members_of(slot)
     start, stop = layout.membership(slot, 0), layout.membership(slot, high)
     rooms = segment.words[start + _ROOM : stop : MEMBERSHIP_WORDS].tolist()
     return high - rooms.count(0)

@@ -118,6 +118,10 @@ class RoomDirectory:
         start = self._layout.room(entry) + ROOM_WORDS
         return self._words[start : start + self._slots].tolist()
 
+    def members_of(self, slot: int) -> int:
+        """Return how many members a slot has in all rooms, added up."""
+        return sum(self._column(ROOM_WORDS + slot))
+
     def used(self) -> int:
         """Return how many entries are in use."""
         return self._words[self._journal + _ROOMS]

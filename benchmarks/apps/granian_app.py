@@ -1,26 +1,45 @@
 """Owns the bare ASGI application under test: await receive, await send, and nothing else."""
 
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 Event = dict[str, Any]
+Receive = Callable[[], Awaitable[Event]]
+Send = Callable[[Event], Awaitable[None]]
+
+rooms: defaultdict[str, set[Send]] = defaultdict(set)
 
 
-async def app(
-    scope: Event,
-    receive: Callable[[], Awaitable[Event]],
-    send: Callable[[Event], Awaitable[None]],
-) -> None:
-    """Send every text back; refuse whatever is not a WebSocket on /echo."""
+async def app(scope: Event, receive: Receive, send: Send) -> None:
+    """Serve WebSockets on /echo and /room/{name}; refuse whatever else comes."""
     if scope["type"] == "lifespan":
         await receive()
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await send({"type": "lifespan.shutdown.complete"})
-        return
-    if scope["type"] != "websocket" or scope["path"] != "/echo":
-        return
+    elif scope["type"] == "websocket" and scope["path"] == "/echo":
+        await echo(receive, send)
+    elif scope["type"] == "websocket" and scope["path"].startswith("/room/"):
+        await room(scope["path"].removeprefix("/room/"), receive, send)
+
+
+async def echo(receive: Receive, send: Send) -> None:
+    """Send every text back."""
     await receive()
     await send({"type": "websocket.accept"})
     while (event := await receive())["type"] == "websocket.receive":
         await send({"type": "websocket.send", "text": event["text"]})
+
+
+async def room(name: str, receive: Receive, send: Send) -> None:
+    """Send every text to all members, and wait for each of these sends."""
+    await receive()
+    await send({"type": "websocket.accept"})
+    members = rooms[name]
+    members.add(send)
+    while (event := await receive())["type"] == "websocket.receive":
+        message = {"type": "websocket.send", "text": event["text"]}
+        for member in tuple(members):
+            await member(message)
+    members.discard(send)

@@ -31,11 +31,23 @@ if TYPE_CHECKING:
     from server.websocket import WebSocket
 
 _FAILURES = tuple(FAILURES)
-Answer = Callable[[Any], Awaitable[None]]
 
 
 class Session:
     """A connection that has been accepted, until it ends."""
+
+    __slots__ = (
+        "_closing",
+        "_endpoint",
+        "_heard_s",
+        "_hooks",
+        "_is_busy",
+        "_is_connected",
+        "_now_s",
+        "_rooms",
+        "_wire",
+        "_ws",
+    )
 
     def __init__(self, endpoint: "Endpoint", ws: "WebSocket", wire: "Wire") -> None:
         self._endpoint = endpoint
@@ -48,14 +60,6 @@ class Session:
         self._is_connected = False
         self._is_busy = False
         self._closing: asyncio.Task[None] | None = None
-        self._answers: dict[type, Answer] = {
-            frames.Join: self._join,
-            frames.Leave: self._leave,
-            frames.Publish: self._publish,
-            frames.AskPresence: self._presence,
-            frames.AskHistory: self._history,
-            frames.Ping: self._ping,
-        }
 
     async def run(self) -> None:
         """Take requests, one after the other, until the connection ends."""
@@ -81,7 +85,7 @@ class Session:
             elif isinstance(request, frames.Connect):
                 raise Refused("already_connected")
             else:
-                await self._answers[type(request)](request)
+                await _ANSWERS[type(request)](self, request)
         except Refused as refused:
             await self._refuse(refused, refused.id if id is None else id)
         except _FAILURES as error:
@@ -199,12 +203,26 @@ class Session:
 
     async def _history(self, request: frames.AskHistory) -> None:
         room = self._own_room(request.room)
+        # What comes after that comes as messages.
+        position = self._rooms.bus.seen(room)
+        answer = frames.History(
+            id=request.id,
+            room=room,
+            epoch=epoch_text(position.epoch),
+            offset=position.offset,
+            messages=self._kept(room, request, position.offset),
+        )
+        await self._send(answer)
+
+    def _kept(self, room: str, request: frames.AskHistory, until: int) -> list[frames.Kept]:
         limit = rooms_api.DEFAULT_HISTORY if request.limit is None else request.limit
         kept: list[frames.Kept] = []
-        size_bytes = 0
+        left_bytes = frames.HISTORY_BYTES
         for message in reversed(self._rooms.kept(room, request.since or 0, limit)):
-            size_bytes += len(message.data)
-            if kept and size_bytes > frames.HISTORY_BYTES:
+            if message.offset > until:
+                continue
+            left_bytes -= len(message.data)
+            if kept and left_bytes < 0:
                 break
             data, base64 = self._wire.published(message)
             at_s = message.time_ns / 1e9
@@ -212,17 +230,7 @@ class Session:
                 frames.Kept(offset=message.offset, data=data, base64=base64, published_at=at_s)
             )
         kept.reverse()
-        position = self._rooms.bus.position(room)
-        assert position is not None, "a room with a member has an entry"
-        await self._send(
-            frames.History(
-                id=request.id,
-                room=room,
-                epoch=epoch_text(position.epoch),
-                offset=position.offset,
-                messages=kept,
-            )
-        )
+        return kept
 
     async def _ping(self, request: frames.Ping) -> None:
         await self._send(frames.Pong(id=request.id))
@@ -232,6 +240,16 @@ class Session:
         if room not in self._ws._rooms:
             raise Refused("not_member")
         return room
+
+
+_ANSWERS: dict[type, Callable[[Session, Any], Awaitable[None]]] = {
+    frames.Join: Session._join,
+    frames.Leave: Session._leave,
+    frames.Publish: Session._publish,
+    frames.AskPresence: Session._presence,
+    frames.AskHistory: Session._history,
+    frames.Ping: Session._ping,
+}
 
 
 def _room(name: str) -> str:

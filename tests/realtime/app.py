@@ -3,8 +3,6 @@
 import os
 from typing import Any
 
-from starlette.requests import Request
-
 from server import App, WebSocket
 
 
@@ -43,7 +41,10 @@ def make_app() -> App:
     app.realtime("/quiet", presence=False)
     app.realtime("/small", max_rooms=2, max_message_size=1000)
     app.realtime("/large", max_message_size=64 << 20)
-    app.realtime("/fast", connect_timeout_s=0.2, ping_interval_s=0.2)
+    app.realtime("/hasty", connect_timeout_s=0.2)
+    app.realtime("/fast", ping_interval_s=1)
+
+    app.realtime("/pid", authorize=lambda ws, data: str(os.getpid()))
 
     @app.websocket_route("/bare/{room}")
     async def bare(ws: WebSocket, room: str) -> None:
@@ -67,10 +68,6 @@ def make_app() -> App:
         async for text in ws.iter_text():
             await app.broadcast({"text": text}, route="/open")
             await ws.send("done")
-
-    @app.route("/pid")
-    async def pid(request: Request) -> int:
-        return os.getpid()
 
     return app
 

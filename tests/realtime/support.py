@@ -47,6 +47,12 @@ class Refused(Exception):
         self.body = body
 
 
+def unpack(payload: str | bytes) -> Any:
+    """Decode MessagePack, which does not come in text frames."""
+    assert isinstance(payload, bytes)
+    return msgspec.msgpack.decode(payload)
+
+
 class Link(Protocol):
     """A WebSocket of some kind."""
 
@@ -89,7 +95,7 @@ class InProcess:
         if event["type"] == "websocket.close":
             raise Closed(event["code"], event["reason"])
         text: str | bytes | None = event.get("text")
-        return event["bytes"] if text is None else text  # type: ignore[no-any-return]
+        return event["bytes"] if text is None else text
 
     async def close(self) -> None:
         await self._client.__aexit__(None, None, None)
@@ -109,7 +115,9 @@ class Wire:
                 url + path, subprotocols=offered, compression=None, **options
             )
         except websockets.InvalidStatus as refused:
-            raise Refused(refused.response.status_code, refused.response.body or b"") from None
+            raise Refused(
+                refused.response.status_code, bytes(refused.response.body or b"")
+            ) from None
         return cls(client)
 
     async def send(self, payload: str | bytes) -> None:
@@ -136,6 +144,7 @@ class Peer:
 
     def __init__(self, link: Link, subprotocol: str) -> None:
         self.link = link
+        self.subprotocol = subprotocol
         self.is_json = subprotocol == JSON
         self.client = ""
         self._id = 0
@@ -155,9 +164,8 @@ class Peer:
     async def _next(self) -> dict[str, Any]:
         payload = await self.link.receive()
         assert isinstance(payload, str) is self.is_json
-        frame: dict[str, Any] = (
-            json.loads(payload) if self.is_json else msgspec.msgpack.decode(payload)
-        )
+        is_text = isinstance(payload, str)
+        frame: dict[str, Any] = json.loads(payload) if is_text else unpack(payload)
         return frame
 
     async def ask(self, type_: str, **fields: Any) -> dict[str, Any]:

@@ -98,7 +98,7 @@ async def test_authorize_returns_what_is_no_user(user: Any):
 
 @covers("close 4002")
 async def test_no_connect_in_time(host: Host):
-    peer = await host.peer("/fast")
+    peer = await host.peer("/hasty")
     assert (await peer.until_closed()).code == 4002
 
 
@@ -110,7 +110,7 @@ async def test_a_silent_client(host: Host):
     async def ping() -> None:
         while True:
             await loud.ask("ping")
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.3)
 
     pinging = asyncio.create_task(ping())
     assert (await silent.until_closed()).code == 4001
@@ -128,7 +128,7 @@ async def test_a_client_is_not_silent_while_the_server_is_busy_with_it():
         await go_on.wait()
         return True
 
-    app.realtime("/slow", authorize=None, can_join=slow, ping_interval_s=0.1)
+    app.realtime("/slow", authorize=None, can_join=slow, ping_interval_s=0.5)
     host = Host(lambda path, offers: InProcess.open(app, path, offers), JSON)
     witness, peer = await host.connect("/slow"), await host.connect("/slow")
     await peer.send("join", room="x")

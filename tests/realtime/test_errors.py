@@ -106,9 +106,9 @@ async def test_forbidden(host: Host):
 @covers("error bad_room")
 @pytest.mark.parametrize("room", ["", "a\nb", "\0a", "é" * 128, "a" * 255])
 @pytest.mark.parametrize("type_", ["join", "leave", "publish", "presence", "history"])
-async def test_bad_room(local: Host, type_: str, room: str):
+async def test_bad_room(host: Host, type_: str, room: str):
     fields = {"data": 1} if type_ == "publish" else {}
-    answer = await error(await local.connect(), type_, room=room, **fields)
+    answer = await error(await host.connect(), type_, room=room, **fields)
     assert (answer["code"], answer["retry"]) == ("bad_room", False)
 
 

@@ -102,3 +102,19 @@ async def test_missed_broadcasts(local: Host):
     local.app.runtime.rooms.bus.poll()
 
     assert await peer.receive() == {"type": "missed", "what": "broadcasts"}
+
+
+async def test_a_place_is_one_up_to_which_all_was_sent(local: Host):
+    """Also while the worker has yet to read what others have published."""
+    room = new_room()
+    peer, bus = await local.member(room), local.app.runtime.rooms.bus
+    await peer.ask("publish", room=room, data=1)
+    await peer.expect(type="message", offset=1)
+    publish(local, room, b"2")
+
+    assert (await peer.ask("join", room=room))["offset"] == 1
+    history = await peer.ask("history", room=room)
+    assert (history["offset"], [one["offset"] for one in history["messages"]]) == (1, [1])
+    await peer.nothing_more()
+    bus.poll()
+    await peer.expect(type="message", offset=2)

@@ -1,8 +1,10 @@
 """Inbox and outbox on granian itself: order, bounds, and several tasks on one connection."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from server import App, WebSocket, WebSocketDisconnect
+from server.inbox import Inbox
 from server.transport import TransportLimits
 from tests.support.embedded import embedded
 
@@ -328,6 +331,62 @@ async def test_a_stale_wake_up_takes_no_message(app: App, method: str) -> None:
         assert await asyncio.wait_for(client.recv(), WAIT_S) == "go"
         await client.send("hello")
         assert await read_all(client) == ["hello"]
+
+
+async def test_a_receiver_goes_on_in_its_own_context(app: App) -> None:
+    """Granian's future keeps one callback, and with it the context of one task."""
+    name = ContextVar("name", default="view")
+
+    async def receive(ws: WebSocket, own_name: str) -> str:
+        name.set(own_name)
+        return f"{await ws.receive_text()} to {name.get()}"
+
+    @app.websocket_route("/")
+    async def view(ws: WebSocket) -> None:
+        for number in range(3):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(receive(ws, "early"), 0.01)
+            late = asyncio.create_task(receive(ws, f"late {number}"))
+            await asyncio.sleep(0.01)
+            await ws.send_text("go")
+            await ws.send_text(await late)
+        await ws.send_text(f"{await ws.receive_text()} to {name.get()}")
+
+    async with connected(app) as client:
+        for number in range(3):
+            assert await asyncio.wait_for(client.recv(), WAIT_S) == "go"
+            await client.send("hello")
+            assert await asyncio.wait_for(client.recv(), WAIT_S) == f"hello to late {number}"
+        await client.send("bye")
+        assert await read_all(client) == ["bye to view"]
+
+
+@pytest.mark.parametrize("first", ["peer", "view"])
+async def test_nothing_of_a_connection_is_left_after_it(app: App, first: str) -> None:
+    """What granian's objects hold is nothing that the garbage collector could find."""
+
+    @app.websocket_route("/")
+    async def view(ws: WebSocket) -> None:
+        async for text in ws.iter_text():
+            await ws.send_text(text)
+            if first == "view":
+                break
+
+    def inboxes() -> int:
+        gc.collect()
+        return sum(type(each) is Inbox for each in gc.get_objects())
+
+    before = inboxes()
+    async with embedded(app) as url:
+        for _ in range(5):
+            async with connect(f"{url}/") as client:
+                await client.send("hello")
+                assert await client.recv() == "hello"
+                if first == "view":
+                    await client.wait_closed()
+        async with asyncio.timeout(WAIT_S):
+            while inboxes() > before:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("wrapped", ["send", "receive", "both"])

@@ -9,6 +9,7 @@ import pytest
 from server import ExpectedAsync, RouteError, Router
 from server.codecs import CODECS, JSON, MSGPACK
 from server.routes import WebSocketRoute
+from server.transport import TransportLimits
 
 
 class Message(msgspec.Struct):
@@ -79,9 +80,14 @@ def test_both_decorators_take_the_same_options(router, decorator):
         codec="msgpack",
         subprotocols=["v1"],
         max_message_size=10,
+        slow_consumer="latest",
+        outbox_messages=20,
+        outbox_bytes=30,
         name="other",
     )(view)
     route = only(router)
+    assert route.slow_consumer == "latest"
+    assert (route.outbox_messages, route.outbox_bytes) == (20, 30)
     assert (route.auto_accept, route.silences_at_exit) == (True, True)
     assert (route.receive_type, route.send_type) == ("json", "json")
     assert route.caught_close_codes == [4000]
@@ -216,6 +222,34 @@ def test_route_catches_the_codes_it_names_and_all_means_every_code(router, codes
 def test_message_size_below_one_is_refused(router, size):
     with pytest.raises(RouteError, match="max_message_size must be at least 1 byte"):
         router.websocket_route("/x", max_message_size=size)(view)
+
+
+@pytest.mark.parametrize("decorator", ["websocket_route", "websocket"])
+def test_unknown_policy_is_refused(router, decorator):
+    choices = "none of disconnect, drop_oldest, drop_newest, latest"
+    with pytest.raises(RouteError, match=f"route '/x': slow_consumer 'full' is {choices}"):
+        getattr(router, decorator)("/x", slow_consumer="full")(view)
+
+
+@pytest.mark.parametrize("size", [0, -1])
+@pytest.mark.parametrize(("option", "unit"), [("messages", "message"), ("bytes", "byte")])
+def test_outbox_below_one_is_refused(router, size, option, unit):
+    with pytest.raises(RouteError, match=f"outbox_{option} must be at least 1 {unit}"):
+        router.websocket("/x", **{f"outbox_{option}": size})(view)
+
+
+def test_bounds_of_a_connection_are_those_of_the_route_and_else_of_the_app(router):
+    limits = TransportLimits(window_messages=5, window_bytes=6, send_timeout_s=7)
+
+    router.websocket("/default")(view)
+    router.websocket("/own", outbox_messages=1)(view)
+    router.websocket("/both", outbox_messages=1, outbox_bytes=2)(view)
+
+    default, own, both = (route.bounds(limits) for route in router.websocket_list)
+    assert default is limits
+    assert own == TransportLimits(window_messages=1, window_bytes=6, send_timeout_s=7)
+    assert both == TransportLimits(window_messages=1, window_bytes=2, send_timeout_s=7)
+    assert [route.slow_consumer for route in router.websocket_list] == ["disconnect"] * 3
 
 
 @pytest.mark.parametrize("decorator", ["websocket_route", "websocket"])

@@ -42,10 +42,10 @@ def title(pid: int) -> str:
     return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
 
 
-def rss_bytes(pid: int) -> int:
-    """Return the resident memory."""
+def own_bytes(pid: int) -> int:
+    """Return the resident memory that is the process's own: not the segment, not files."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
+        if line.startswith("RssAnon:"):
             return int(line.split()[1]) * 1024
     raise AssertionError(f"process {pid} has no memory")
 

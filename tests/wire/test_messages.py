@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.processes import rss_bytes, wait_until
+from tests.support.processes import own_bytes, wait_until
 from tests.support.raw import (
     Close,
     Op,
@@ -68,7 +68,7 @@ def test_65_mib_end_with_a_close_frame(server: WireServer, parts: int) -> None:
     A host may stop reading before the end, so sending may fail; the close frame comes through. The
     memory comes back. Connection.settled sends the close where granian does not.
     """
-    before = rss_bytes(server.worker)
+    before = own_bytes(server.worker)
     chunk = bytes(65 * MIB // parts)
     with connect(server.port, "/bytes") as client:
         try:
@@ -82,7 +82,7 @@ def test_65_mib_end_with_a_close_frame(server: WireServer, parts: int) -> None:
     assert close is not None
     assert close.code in (1002, 1009)
     wait_until(
-        lambda: rss_bytes(server.worker) < before + 40 * MIB, message="the memory comes back"
+        lambda: own_bytes(server.worker) < before + 40 * MIB, message="the memory comes back"
     )
 
 

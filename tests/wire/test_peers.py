@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tests.support.processes import is_held, rss_bytes, wait_until
+from tests.support.processes import is_held, own_bytes, wait_until
 from tests.support.raw import Close, RawClient, connect, unique_tag
 from tests.wire.conftest import WireServer
 
@@ -98,7 +98,7 @@ def test_a_peer_that_never_reads_is_closed(server: WireServer) -> None:
     the worker's memory are unharmed meanwhile.
     """
     tag = unique_tag()
-    before = rss_bytes(server.worker)
+    before = own_bytes(server.worker)
     peak, slowest_echo = 0, 0.0
     with (
         connect(server.port, f"/flood?tag={tag}", receive_buffer=SMALL_BUFFER),
@@ -106,7 +106,7 @@ def test_a_peer_that_never_reads_is_closed(server: WireServer) -> None:
     ):
         while not (answer := server.ask(f"/end/{tag}"))["end"]:
             slowest_echo = max(slowest_echo, echo_s(other))
-            peak = max(peak, rss_bytes(server.worker))
+            peak = max(peak, own_bytes(server.worker))
     assert answer["end"]["code"] == 1013
     assert answer["sent"] < 16 * MIB  # window, and what two kernels buffer
     assert peak < before + 32 * MIB

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.processes import rss_bytes
+from tests.support.processes import own_bytes
 from tests.workers.memory_support import (
     CODES,
     ROUTES,
@@ -191,12 +191,12 @@ def test_only_its_maker_removes_it(tmp_path: Path) -> None:
 
 
 def test_private_memory_costs_nothing_until_it_is_used() -> None:
-    before = rss_bytes(os.getpid())
+    before = own_bytes(os.getpid())
     segment = Segment.private(Sizes(workers=1, slots=2, rows_per_slot=1_000_000, routes=64))
     rows = SlotRows(segment, 1, 1)
     rows.claim(0, "client", "/")
     assert segment.layout.size_bytes > 600 * MIB
-    assert rss_bytes(os.getpid()) - before < 4 * MIB
+    assert own_bytes(os.getpid()) - before < 4 * MIB
     assert segment.path is None
     segment.remove()
     segment.close()
