@@ -138,9 +138,9 @@ async def test_members_come_and_go_while_another_process_publishes(tmp_path: Pat
         process("-m", "tests.workers.bus_member", str(segment.path), "1", "crowd") as child,
         listening(segment, 0) as bus,
     ):
-        visits = await visit(Member(bus), "c", 150)
+        visits = await visit(Member(bus), "c", 80)
         assert child.poll() is None
-        assert len(visits) == 150
+        assert len(visits) == 80
         check_visits(visits)
         assert len({epoch for epoch, _, _ in visits}) > 1
 

@@ -162,11 +162,11 @@ def test_an_offset_that_was_not_committed_is_told_to_nobody() -> None:
 def test_publishers_that_are_killed_at_random_leave_all_in_order(tmp_path: Path) -> None:
     with (
         shared(tmp_path, LARGE) as segment,
-        process("-m", "tests.workers.memory_crashes", str(segment.path), "150") as child,
+        process("-m", "tests.workers.memory_crashes", str(segment.path), "100") as child,
     ):
         output, _ = child.communicate(timeout=50)
         assert child.returncode == 0, output
         result = json.loads(output)
     assert result["longest_s"] < 2
-    assert result["messages"] > 150
+    assert result["messages"] > 200
     assert result["held"] > 5  # so many were killed while they had the lock

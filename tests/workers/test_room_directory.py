@@ -113,9 +113,9 @@ class CollidingMachine(Machine):
 
 
 TestMachine = Machine.TestCase
-TestMachine.settings = settings(max_examples=20, stateful_step_count=30, deadline=None)
+TestMachine.settings = settings(max_examples=15, stateful_step_count=25, deadline=None)
 TestCollidingMachine = CollidingMachine.TestCase
-TestCollidingMachine.settings = settings(max_examples=20, stateful_step_count=30, deadline=None)
+TestCollidingMachine.settings = settings(max_examples=15, stateful_step_count=25, deadline=None)
 
 
 def states(directory: RoomDirectory) -> list[int]:
