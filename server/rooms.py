@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from server.websocket import WebSocket
 
 log = logging.getLogger("switchboard.rooms")
+_TURN_EVERY = 32  # publishes
 
 RoomHandler = Callable[..., Awaitable[None] | None]
 EVENTS = ("join", "leave", "missed")
@@ -49,6 +50,7 @@ class Rooms:
         self._paused: set[tuple[WebSocket, str]] = set()  # they have missed messages
         self._kicking: dict[WebSocket, asyncio.Task[None]] = {}
         self._telling: set[asyncio.Task[None]] = set()
+        self._published = 0
         self.retention = Retention()
         self.handlers: dict[str, list[RoomHandler]] = {event: [] for event in EVENTS}
 
@@ -224,11 +226,14 @@ class Rooms:
         await self._give_way()
 
     async def _give_way(self) -> None:
-        """Have a publisher wait while members lag.
+        """Have a publisher wait while members lag, and now and then let the loop turn.
 
         One that never lets the loop and the host's threads run would fill the windows of peers that
         read well.
         """
+        self._published += 1
+        if self._published % _TURN_EVERY == 0:
+            await asyncio.sleep(0)
         deadline = time.monotonic() + PATIENCE_S
         while self.bus.is_giving_way and time.monotonic() < deadline:  # noqa: ASYNC110 - bounded
             await asyncio.sleep(GIVE_WAY_S)

@@ -6,6 +6,7 @@ the worker of a slot is in `bus`.
 
 import time
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ from workers.room_tables import Kind
 from workers.segment import Segment
 
 
+@lru_cache(maxsize=1024)
 def key_of(text: str) -> int:
     """Return a number for a text, the same in all processes: xxh3, 64 bits."""
     return xxhash.xxh3_64_intdigest(text.encode("utf-8", "replace"))
