@@ -4,15 +4,18 @@ A connection has one `Encoding`. All connections with the same one get the same 
 is encoded once for each, however many members there are.
 """
 
+import logging
 import math
 from typing import Any, Protocol
 
 import msgspec
 
-from server.codecs import JSON, MSGPACK, Codec
+from server.codecs import JSON, MSGPACK, Codec, json_bytes
 from server.transport import Event
 from workers.publisher import Message
 from workers.room_tables import Kind
+
+log = logging.getLogger("switchboard.rooms")
 
 Encoded = tuple[Event, int]
 """An event, and the size of its payload in bytes."""
@@ -58,6 +61,30 @@ class Bare:
         return None
 
 
+class EncodedMessage:
+    """A published message, as one event for each encoding of those who get it."""
+
+    __slots__ = ("_events", "_message")
+
+    def __init__(self, message: Message) -> None:
+        self._message = message
+        self._events: dict[Encoding, Encoded | None] = {}
+
+    def of(self, encoding: Encoding) -> Encoded | None:
+        """Return the event for an encoding; None, and a line in the log, if there cannot be one."""
+        try:
+            return self._events[encoding]
+        except KeyError:
+            pass
+        try:
+            encoded = encoding.encode(self._message)
+        except Exception:
+            log.exception("a message of room %r has no form for some", self._message.room)
+            encoded = None
+        self._events[encoding] = encoded
+        return encoded
+
+
 BARE: dict[Codec, Encoding] = {codec: Bare(codec) for codec in (JSON, MSGPACK)}
 
 
@@ -90,3 +117,17 @@ def _narrow(value: Any) -> Any:
         except OverflowError:
             return math.inf if value > 0 else -math.inf
     return value
+
+
+def payload_of(message: Any) -> tuple[Kind, bytes]:
+    """Return a message as it is published.
+
+    Raises:
+        TypeError: it, or something inside it, has no JSON form.
+        ValueError: text that is no Unicode.
+    """
+    if isinstance(message, str):
+        return Kind.TEXT, message.encode()
+    if isinstance(message, bytes | bytearray | memoryview):
+        return Kind.BYTES, bytes(message)
+    return Kind.JSON, json_bytes(message)

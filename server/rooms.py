@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 from server import slow
 from server.backlog import PATIENCE_S
 from server.close_codes import CloseCode
-from server.codecs import json_bytes
-from server.encodings import Encoded, Encoding
+from server.encodings import Encoded, EncodedMessage, Encoding, payload_of
 from server.exceptions import WebSocketDisconnect
 from server.retention import Keep, Retention
 from server.room import Joined, Published, epoch_text, is_shadow, parse_epoch
@@ -22,7 +21,6 @@ from workers.bus import GIVE_WAY_S, Bus
 from workers.journal import ConnectionId
 from workers.publisher import Message, key_of
 from workers.registry import id_text, parse_id
-from workers.room_tables import Kind
 
 if TYPE_CHECKING:
     from server.runtime import AppRuntime
@@ -213,14 +211,14 @@ class Rooms:
 
     async def publish(self, name: str, message: Any, exclude: Any) -> Published:
         """Publish to a room; see `Room.publish`."""
-        kind, payload = encode(message)
+        kind, payload = payload_of(message)
         position = await self.bus.publish(name, kind, payload, excluded=_ids(exclude))
         await self._give_way()
         return Published(epoch_text(position.epoch), position.offset)
 
     async def broadcast(self, message: Any, route: str | None, exclude: Any) -> None:
         """Publish to all connections, or to those of a route."""
-        kind, payload = encode(message)
+        kind, payload = payload_of(message)
         key = 0 if route is None else key_of(route)
         await self.bus.broadcast(key, kind, payload, excluded=_ids(exclude))
         await self._give_way()
@@ -257,7 +255,7 @@ class Rooms:
         if message.excluded:
             ids = {id_text(*id) for id in message.excluded}
             targets = [ws for ws in targets if ws.id not in ids]
-        return self._hand_over(_Encoded(message), tuple(targets))
+        return self._hand_over(EncodedMessage(message), tuple(targets))
 
     def _of_route(self, key: int) -> list["WebSocket"]:
         connections = self._runtime.connections
@@ -265,7 +263,7 @@ class Rooms:
             return list(connections)
         return [ws for ws in connections if key_of(ws.route.pattern.text) == key]
 
-    def _hand_over(self, message: "_Encoded", targets: Collection["WebSocket"]) -> bool:
+    def _hand_over(self, message: EncodedMessage, targets: Collection["WebSocket"]) -> bool:
         """Send to all without awaiting; True if one is to be waited for."""
         is_to_wait = False
         delivered = 0
@@ -273,7 +271,10 @@ class Rooms:
         for ws in targets:
             if ws.encoding is not encoding:
                 encoding = ws.encoding
-                event, size_bytes = message.of(encoding)
+                encoded = message.of(encoding)
+            if encoded is None:  # it cannot be, and the log says why
+                continue
+            event, size_bytes = encoded
             at_once = ws.at_once
             if at_once(event, size_bytes):
                 delivered += 1
@@ -344,37 +345,6 @@ class Rooms:
 
 class _TooSlow(Exception):
     """The ring has overtaken a member that was being sent what it had missed."""
-
-
-class _Encoded:
-    """A message as one event for each encoding."""
-
-    __slots__ = ("_events", "_message")
-
-    def __init__(self, message: Message) -> None:
-        self._message = message
-        self._events: dict[Encoding, Encoded] = {}
-
-    def of(self, encoding: Encoding) -> Encoded:
-        """Return the event for members of an encoding, and its payload's size in bytes."""
-        found = self._events.get(encoding)
-        if found is None:
-            found = self._events[encoding] = encoding.encode(self._message)
-        return found
-
-
-def encode(message: Any) -> tuple[Kind, bytes]:
-    """Return a message as it is published.
-
-    Raises:
-        TypeError: it, or something inside it, has no JSON form.
-        ValueError: text that is no Unicode.
-    """
-    if isinstance(message, str):
-        return Kind.TEXT, message.encode()
-    if isinstance(message, bytes | bytearray | memoryview):
-        return Kind.BYTES, bytes(message)
-    return Kind.JSON, json_bytes(message)
 
 
 def _wanted(since: Any, epoch: str | None) -> tuple[int, int] | None:

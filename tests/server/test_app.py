@@ -140,7 +140,7 @@ def test_middleware_sees_both_kinds_and_the_last_is_outermost(app: App) -> None:
 
 
 def test_wrong_arguments_are_refused(app: App) -> None:
-    with pytest.raises(ValueError, match="'startup' and 'shutdown'"):
+    with pytest.raises(ValueError, match="the events are 'startup', 'shutdown', 'join'"):
         app.on("start")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="at least 1 byte"):
         App(max_message_size=0)
