@@ -31,6 +31,10 @@ async def _state(ws: WebSocket) -> str:
     return ws.state.name
 
 
+async def _join(ws: WebSocket) -> None:
+    await ws.join("room")
+
+
 async def _iterate(ws: WebSocket) -> AsyncIterator[Any]:
     async for message in ws:
         yield message
@@ -57,7 +61,7 @@ METHODS: dict[str, Callable[[WebSocket], Any]] = {
     "iter_bytes": lambda ws: ws.iter_bytes(),
     "iter_json": lambda ws: ws.iter_json(),
     "async_for": _iterate,
-    "join": lambda ws: ws.join("room"),
+    "join": _join,
     "state": _state,
 }
 
