@@ -1,7 +1,8 @@
 """Owns the state of one connection: accepting, refusing and closing it, and who did what.
 
 It speaks ASGI events to its transport; it does not know message types, providers or the view.
-docs/topics/websocket.md has the table of methods and states that this and `websocket` implement.
+docs/topics/websocket.md has the table of methods and states that this, `exchange` and `websocket`
+implement.
 """
 
 import asyncio
@@ -9,7 +10,6 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from server import slow
 from server.close_codes import CloseCode, check_close
 from server.codecs import CODECS, JSON, Codec, json_bytes
 from server.encodings import BARE, Encoding
@@ -21,11 +21,8 @@ from server.outbox import Outbox, make_outbox, take_nothing
 from server.states import CONNECTED, Phase, WebSocketState, refusal
 from server.transport import (
     Event,
-    PeerGone,
     Receive,
-    ReceiveGivenUp,
     Send,
-    SendTimeout,
     is_eager,
 )
 
@@ -329,77 +326,6 @@ class Connection(Recorded):
         if (event := self._inbox.disconnect_event()) is not None:
             self._left(event)
         return event is not None
-
-    async def next_event(self) -> Event:
-        """Return the next event of an open connection, a disconnect event included.
-
-        Raises:
-            RuntimeError: not accepted yet, closed from this side, or another task is receiving.
-            WebSocketDisconnect: the connection was closed while this task waited.
-        """
-        if self._phase is not CONNECTED:
-            self._refuse("receive")
-        inbox = self._inbox
-        try:
-            while not inbox.pending.done():
-                await inbox.arrival()
-            event = inbox.take()
-        except ReceiveGivenUp:
-            raise self._disconnect() from None
-        if event["type"] == "websocket.disconnect":
-            self._left(event)
-        return event
-
-    async def post(self, event: Event, size_bytes: int) -> None:
-        """Send what `offer` did not take; a peer that reads nothing in time is closed (1013).
-
-        Raises:
-            WebSocketDisconnect: the peer is gone, or was closed for not reading.
-            RuntimeError: not accepted yet, or closed from this side.
-        """
-        if self._phase is not CONNECTED:
-            self._refuse("send")
-        if self._notice_disconnect():
-            raise self._disconnect()
-        try:
-            await self._outbox.put(event, size_bytes)
-        except PeerGone:
-            await self._inbox.settle(self._app.limits.close_timeout_s)
-            self._peer_gone()
-        except SendTimeout:
-            slow.count_disconnect(self)
-            await slow.disconnect(self)
-            raise self._disconnect() from None
-
-    def hand_over(self, event: Event, size_bytes: int) -> bool:
-        """Send what goes to many, never waiting; False if this one has to be cut off (`slow`).
-
-        Raises:
-            WebSocketDisconnect, RuntimeError: as `post`.
-        """
-        if self._phase is not CONNECTED:
-            self._refuse("send")
-        try:
-            lost = slow.POLICIES[self.route.slow_consumer](self._outbox, event, size_bytes)
-        except PeerGone:
-            return self._peer_gone()
-        return not lost or slow.lose(self, lost)
-
-    def push(self, event: Event, size_bytes: int) -> bool:
-        """Send what must not be dropped, never waiting; False if that cannot be."""
-        return self._phase is CONNECTED and self._outbox.push(event, size_bytes)
-
-    def _peer_gone(self) -> bool:
-        """A send found nobody: say so, with the code the peer left if it is known by now.
-
-        granian knows before its disconnect event, which has the code, is here. That send is
-        lost either way; the next one, or the receive, reports the code.
-        """
-        if self._phase is CONNECTED and not self._notice_disconnect():
-            if self._eager:
-                return True
-            self._lost()
-        raise self._disconnect()
 
     def _refuse(self, action: str) -> NoReturn:
         """Say why `action` cannot be done on a connection that is not open."""

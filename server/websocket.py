@@ -1,7 +1,7 @@
 """Owns what handler code calls: receiving, sending, iterating, and the context manager.
 
 It turns payloads into messages and back; the state they depend on is `connection`'s.
-docs/topics/websocket.md has the table of methods and states that both implement.
+docs/topics/websocket.md has the table of methods and states that it implements with `connection`.
 """
 
 import asyncio
@@ -14,7 +14,6 @@ import msgspec
 
 from server.close_codes import CloseCode
 from server.codecs import JSON, Kind, encode_json_text, json_bytes
-from server.connection import Connection
 from server.exceptions import (
     InvalidMessage,
     MessageTooBig,
@@ -23,6 +22,7 @@ from server.exceptions import (
     WebSocketException,
     sole_cause,
 )
+from server.exchange import Exchange
 from server.inbox import NOT_ARMED, Inbox
 from server.room import Joined, check_room_name, is_shadow
 from server.states import CONNECTED, Phase, WebSocketState
@@ -33,7 +33,7 @@ __all__ = ["WebSocket", "WebSocketState"]
 Mode = Literal["text", "binary"]
 
 
-class WebSocket(Connection):
+class WebSocket(Exchange):
     """One WebSocket, as a view sees it. Hashable by identity, so it may live in sets."""
 
     __slots__ = ()
