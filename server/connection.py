@@ -272,7 +272,7 @@ class Connection(Recorded):
         self._unsent_close = {"type": "websocket.close", "code": int(code), "reason": reason}
         try:
             # On granian a close waits for a pending receive for ever.
-            self._inbox.give_up()
+            self._inbox.cancel()
             await self._send_close()
         finally:
             self._outbox.abandon()

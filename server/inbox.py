@@ -1,9 +1,7 @@
 """Owns the receiving side of one connection: the pre-armed receive. See `transport` for why."""
 
 import asyncio
-import types
-from collections.abc import Callable, Generator
-from contextvars import Context
+from collections.abc import Callable
 from typing import Any, NoReturn
 from weakref import WeakKeyDictionary
 
@@ -22,9 +20,7 @@ class _NotArmed:
     def result(self) -> NoReturn:
         raise asyncio.InvalidStateError
 
-    def add_done_callback(
-        self, callback: Callable[[Any], None], /, *, context: Context | None = None
-    ) -> None:
+    def add_done_callback(self, callback: Callable[[Any], None], /) -> None:
         raise asyncio.InvalidStateError
 
     def remove_done_callback(self, callback: Callable[[Any], None], /) -> int:
@@ -46,27 +42,20 @@ _GIVEN_UP = _GivenUp()
 
 
 class _Turn:
-    """What the inboxes of a loop share: it arms receives at the end of the loop's turn.
+    """Arms the receives of a loop's turn at its end, after what the turn has sent.
 
-    That is after what the turn has sent. Armed before, a receive would look for an answer to what
-    has not been sent, and granian pays for each look that finds nothing
-    (docs/adr/0007-receives-are-armed-at-the-end-of-a-turn.md).
-
-    Attributes:
-        done: a future that is, for whoever has to be told that one is.
+    Armed before, a receive would look for an answer to what has not been sent, and granian pays
+    for each look that finds nothing (docs/adr/0007-receives-are-armed-at-the-end-of-a-turn.md).
     """
 
-    __slots__ = ("_inboxes", "done", "loop")
+    __slots__ = ("_inboxes",)
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self) -> None:
         self._inboxes: list[Inbox] = []
-        self.loop = loop
-        self.done: asyncio.Future[None] = loop.create_future()
-        self.done.set_result(None)
 
     def add(self, inbox: "Inbox") -> None:
         if not self._inboxes:
-            self.loop.call_soon(self._arm)
+            asyncio.get_running_loop().call_soon(self._arm)
         self._inboxes.append(inbox)
 
     def _arm(self) -> None:
@@ -79,79 +68,61 @@ class _Turn:
 _turns: WeakKeyDictionary[asyncio.AbstractEventLoop, _Turn] = WeakKeyDictionary()
 
 
-def _turn_of(loop: asyncio.AbstractEventLoop) -> _Turn:
-    turn = _turns.get(loop)
-    if turn is None:
-        turn = _turns[loop] = _Turn(loop)
-    return turn
-
-
 class Inbox:
     """The receiving side: hands out events in order, with the next receive armed ahead.
 
-    A receiver waits for the inbox, never for the host's awaitable: cancelling a receiver (a
-    handler's `asyncio.timeout`) must not cancel the host's receive, which could lose the message it
-    was just about to deliver. To the receiver's task the inbox is a future. The end of a receive
-    steps the task itself; a real future would have the loop do that, in another pass over all the
-    connections that have something to do.
+    A receiver waits on a future of its own, never on the host's awaitable: cancelling a receiver
+    (a handler's `asyncio.timeout`) must not cancel the host's receive, which could lose the
+    message it was just about to deliver.
 
     Attributes:
         pending: the next receive; done when an event has arrived.
-        get_loop: as a future's; in C, since a task calls it at each wait.
     """
 
-    __slots__ = (
-        "_asyncio_future_blocking",
-        "_context",
-        "_faults",
-        "_is_eager",
-        "_receive",
-        "_turn",
-        "_wake_up",
-        "get_loop",
-        "pending",
-    )
+    __slots__ = ("_create_future", "_faults", "_receive", "_turn", "_waiter", "_watched", "pending")
 
     def __init__(self, receive: Receive) -> None:
         loop = asyncio.get_running_loop()
+        self._create_future = loop.create_future
         first: Any = receive()
         start: Callable[[], Any] = receive
+        self._turn: _Turn | None = None
         self._faults: tuple[type[Exception], ...] = ()
-        self._is_eager = is_eager(first)
-        if self._is_eager:
+        if is_eager(first):
             # granian raises RuntimeError where the ASGI spec has a disconnect event.
             self._faults = (RuntimeError,)
+            self._turn = _turns.get(loop)
+            if self._turn is None:
+                self._turn = _turns[loop] = _Turn()
         else:
             first = loop.create_task(first)
             start = lambda: loop.create_task(receive())  # type: ignore[arg-type]  # noqa: E731
         self._receive = start
-        self._turn = _turn_of(loop)
-        self._asyncio_future_blocking = False
-        self._wake_up: Callable[[asyncio.Future[None]], None] | None = None
-        self._context: Context | None = None
-        self.get_loop = self._turn.done.get_loop
+        self._waiter: asyncio.Future[None] | None = None
+        self._watched: Pending | None = None
         self.pending: Pending = first
 
     def go_on(self) -> None:
         """Have the next receive armed: the event of the last one has been taken."""
-        if self._is_eager:
+        if self._turn is None:
+            self.pending = self._receive()
+        else:
             self.pending = NOT_ARMED
             self._turn.add(self)
-        else:
-            self.pending = self._receive()
 
     def arm(self) -> None:
         """Arm the next receive, and have it wake who waits for it already."""
         receive = self._receive
         pending = self.pending = receive()
-        if self._wake_up is not None:
-            pending.add_done_callback(self._wake, context=self._context)
+        if self._waiter is not None:
+            self._watched = pending
+            pending.add_done_callback(self._wake)
 
     def take(self) -> Event:
         """Return the event that has arrived, and arm the next receive.
 
         Raises:
-            ReceiveGivenUp: `give_up` was called.
+            ReceiveGivenUp: `cancel` was called.
         """
         try:
             event: Event = self.pending.result()
@@ -163,57 +134,32 @@ class Inbox:
             self.go_on()
         return event
 
-    @types.coroutine
-    def arrival(self) -> Generator[Any, None, None]:
-        """Wait until `pending` is done; it must not be done yet.
+    def arrival(self) -> asyncio.Future[None]:
+        """Return a future to wait for until `pending` is done; it must not be done yet.
 
-        It may end too early, when the connection is given up or somebody else has taken the event:
+        It may be done too early, by the end of an earlier receive that somebody else has taken:
         callers look at `pending` again.
 
         Raises:
             RuntimeError: another task is receiving on this connection; only one can be woken.
         """
-        if self._wake_up is not None:
+        if self._waiter is not None and not self._waiter.done():
             raise RuntimeError("another task is receiving on this WebSocket already")
-        self._asyncio_future_blocking = True
-        yield self
-
-    # What a task asks of a future that it waits for: `get_loop` and these two.
-
-    def add_done_callback(
-        self, wake_up: Callable[[Any], None], *, context: Context | None = None
-    ) -> None:
-        """The receiver's task begins to wait: have it stepped, in its context."""
-        self._wake_up = wake_up
-        self._context = context
+        create_future = self._create_future
+        waiter = self._waiter = create_future()
         pending = self.pending
-        if pending is not NOT_ARMED:
-            pending.add_done_callback(self._wake, context=context)
+        if pending is not NOT_ARMED and self._watched is not pending:
+            self._watched = pending
+            pending.add_done_callback(self._wake)
+        return waiter
 
-    def cancel(self, msg: object = None) -> bool:
-        """The receiver's task is being cancelled: wake it, and leave the receive as it is.
-
-        Returns:
-            False, as a future that is done: the task then raises CancelledError by itself.
-        """
-        self.pending.remove_done_callback(self._wake)
-        self._wake_soon()
-        return False
-
-    def _wake(self, pending: object) -> None:
-        """The receive has ended. The host's callback: no task runs, the context is the waiter's."""
-        wake_up = self._wake_up
-        # If somebody else has taken the event, who waits now may be another task.
-        if wake_up is not None and pending is self.pending:
-            self._wake_up = None
-            wake_up(self._turn.done)
-
-    def _wake_soon(self) -> None:
-        """Wake the receiver, if there is one, from within another task."""
-        wake_up, self._wake_up = self._wake_up, None
-        if wake_up is not None:
-            turn = self._turn
-            turn.loop.call_soon(wake_up, turn.done, context=self._context)
+    def _wake(self, _: object) -> None:
+        self._watched = None  # also lets go of the event, which is cheapest while it is hot
+        waiter = self._waiter
+        if waiter is not None:
+            self._waiter = None
+            if not waiter.done():
+                waiter.set_result(None)
 
     def disconnect_event(self) -> Event | None:
         """Return the disconnect event if it has arrived, handed out or not."""
@@ -235,13 +181,13 @@ class Inbox:
         if isinstance(self.pending, asyncio.Task):
             await asyncio.wait([self.pending], timeout=timeout_s)
 
-    def give_up(self) -> None:
+    def cancel(self) -> None:
         """Give up the pending receive, so that a close can go out."""
         if self.pending is NOT_ARMED:
             self.pending = _GIVEN_UP
         self.pending.cancel()
         self.let_go()
-        self._wake_soon()
+        self._wake(None)
 
     def let_go(self) -> None:
         """There is no next receive: break the circle of this and what the last one would call.

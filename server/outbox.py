@@ -229,6 +229,8 @@ class PipelinedOutbox(Backlog):
         self._gone = True
         self._send = _discard
         self._forget()
+        # The garbage collector does not see what granian's awaitables hold.
+        self._last.remove_done_callback(self._next)
         self._last.cancel()
         self._wake()
 

@@ -17,7 +17,6 @@ Every wait here has a bound: `send_timeout_s` for room in the window, `close_tim
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
-from contextvars import Context
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -64,9 +63,7 @@ class Pending(Protocol):
 
     def result(self) -> Any: ...
 
-    def add_done_callback(
-        self, callback: Callable[[Any], None], /, *, context: Context | None = None
-    ) -> None: ...
+    def add_done_callback(self, callback: Callable[[Any], None], /) -> None: ...
 
     def remove_done_callback(self, callback: Callable[[Any], None], /) -> int: ...
 

@@ -15,6 +15,7 @@ from websockets.exceptions import ConnectionClosed
 
 from server import App, WebSocket, WebSocketDisconnect
 from server.inbox import Inbox
+from server.outbox import PipelinedOutbox
 from server.transport import TransportLimits
 from tests.support.embedded import embedded
 
@@ -386,6 +387,29 @@ async def test_nothing_of_a_connection_is_left_after_it(app: App, first: str) ->
                     await client.wait_closed()
         async with asyncio.timeout(WAIT_S):
             while inboxes() > before:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
+
+async def test_nothing_is_left_of_a_peer_that_did_not_read(app: App) -> None:
+    @app.websocket_route("/")
+    async def view(ws: WebSocket) -> None:
+        while True:
+            await ws.send_bytes(bytes(50_000))
+
+    def outboxes() -> int:
+        gc.collect()
+        return sum(type(each) is PipelinedOutbox for each in gc.get_objects())
+
+    before = outboxes()
+    async with embedded(app) as url:
+        for _ in range(3):
+            client = await connect(f"{url}/", max_queue=1, compression=None)
+            async with asyncio.timeout(WAIT_S):
+                while app.runtime.running:  # noqa: ASYNC110 - until it is disconnected as too slow
+                    await asyncio.sleep(0.01)
+            client.transport.abort()
+        async with asyncio.timeout(WAIT_S):
+            while outboxes() > before:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
 
 
