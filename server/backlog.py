@@ -8,9 +8,9 @@ from collections import deque
 
 from server.transport import Event, TransportLimits
 
-PATIENCE_S = 1.0
+PATIENCE_S = 3.0
 """How long others wait for a peer that has begun to lag, and from which nothing is heard."""
-LONGEST_PATIENCE_S = 5.0
+LONGEST_PATIENCE_S = 10.0
 """The same for one that takes a message now and then."""
 
 
