@@ -14,7 +14,7 @@ from benchmarks.traffic import Client, Load, close, connect, source
 
 _REMEMBERS = 2048  # messages: how far a member may be behind
 _DEAF_BUFFER_BYTES = 4 << 10
-_DEAF_SEGMENT_BYTES = 1400  # as on Ethernet: with loopback's 64 KB the kernel would buffer 2.7 MB
+_DEAF_SEGMENT_BYTES = 1400  # as on Ethernet: with loopback's 64 KB the kernel would take 2.8 MB
 _PLACING_SECONDS = 5.0
 
 

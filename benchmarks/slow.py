@@ -144,7 +144,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--deaf", type=int, default=1, metavar="N", help="that never read (default 1)")
     add("--rate", type=float, default=20.0, metavar="R", help="messages a second (default 20)")
     add("--size", type=int, default=8192, metavar="BYTES", help="of a message (default 8192)")
-    add("--seconds", type=float, default=10.0, metavar="S", help="measured in a run (default 10)")
+    add("--seconds", type=float, default=9.0, metavar="S", help="measured in a run (default 9)")
     add("--rounds", type=int, default=5, metavar="N", help="runs of each kind (default 5)")
     return parser
 
