@@ -8,7 +8,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from benchmarks import overhead, report, scrape
+from benchmarks import overhead, report, scrape, slow
 from benchmarks.cpu import Cores
 from benchmarks.measure import Plan, Run, measure
 from benchmarks.servers import SERVERS
@@ -31,6 +31,7 @@ verdict is about the median over the rounds. Workloads follow one another.
 Of this server alone, each with a --help of its own:
   python -m benchmarks overhead   what metrics, registry and logs cost
   python -m benchmarks scrape     what a scrape of /metrics costs
+  python -m benchmarks slow       what a member that never reads does to the others
 """
 _EPILOG = """\
 A run with an error is thrown away. A run in which the generator was near its limit, or the
@@ -44,7 +45,7 @@ exit codes:
 Parser = argparse.ArgumentParser
 Options = argparse.Namespace
 _SPARE_FILES = 300
-_OTHERS = {"overhead": overhead.run, "scrape": scrape.run}
+_OTHERS = {"overhead": overhead.run, "scrape": scrape.run, "slow": slow.run}
 
 
 def _parser() -> Parser:

@@ -75,6 +75,12 @@ def spent(before: dict[Process, float], after: dict[Process, float]) -> float:
     return sum(seconds - before.get(process, 0.0) for process, seconds in after.items())
 
 
+def machine() -> float:
+    """CPU seconds so far of all processes of the machine, and what its host took from it."""
+    user, nice, system, _, _, _, _, stolen = (_PROC / "stat").read_text().split()[1:9]
+    return sum(map(int, (user, nice, system, stolen))) / _TICKS_PER_SECOND
+
+
 def is_alive(process: Process) -> bool:
     """Whether exactly this process still exists (a reused pid is another process)."""
     stat = _read_stat(process.pid)

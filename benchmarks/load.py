@@ -46,7 +46,8 @@ class Outcome:
     memory_kb: int  # how much more the server holds than before the start
 
 
-def _percentile(ordered: list[float], share: float) -> float:
+def percentile(ordered: list[float], share: float) -> float:
+    """The value below which that share of them is."""
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else 0.0
 
 
@@ -84,8 +85,8 @@ async def _measure(load: Load, options: Options) -> Outcome:
         messages=sum(delivered),
         server_cpu=server_cpu,
         generator_cpu=own_after - own_before,
-        p50_ms=_percentile(latencies, 0.50) * 1e3,
-        p99_ms=_percentile(latencies, 0.99) * 1e3,
+        p50_ms=percentile(latencies, 0.50) * 1e3,
+        p99_ms=percentile(latencies, 0.99) * 1e3,
         latency_samples=len(latencies),
         errors=load.errors,
         first_error=load.first_error,

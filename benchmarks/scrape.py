@@ -12,16 +12,15 @@ import sys
 import time
 from array import array
 from collections.abc import Iterable, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field, replace
-from http.client import HTTPConnection
 from pathlib import Path
 
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
 from benchmarks import cpu, report
+from benchmarks.admin import Admin, admin_of
 from benchmarks.apps.scraped_app import ROUTES, WATCH_DIRECTORY, paths
-from benchmarks.servers import SERVERS, Running, ServerFailed, admin_port, running
+from benchmarks.servers import SERVERS, Running, ServerFailed, running
 from benchmarks.session import session
 from benchmarks.targets import OURS
 
@@ -37,11 +36,9 @@ PAUSE_AT_MOST_MS = 1.0
 _SCRAPES_PER_SECOND = 10
 _CODES = (1000, 1001, 3000, 4000)  # connections are closed with each on every route
 _AT_ONCE = 50
-_READY_SECONDS = 60.0
 _CONNECT_SECONDS = 20.0
 _SPREAD_SECONDS = 60.0
 _SETTLE_SECONDS = 2.0  # the workers' sweeps have written what came in
-_ACCEPT = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.2"
 _OPEN = re.compile(rb'^ws_connections\{route="([^"]+)",worker="(\d+)"\} ([1-9]\S*)$', re.MULTILINE)
 
 SERVER = replace(
@@ -54,23 +51,6 @@ SERVER = replace(
         *("--admin-port", "0", "--drain-s", "1", "--log-level", "warning"),
     ),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Admin:
-    """The admin port. Each page is asked for on a new connection.
-
-    The host ends one that is silent for 5 s, so Prometheus makes one for each scrape as well.
-    """
-
-    port: int
-
-    def get(self, path: str) -> bytes:
-        """Return the body of a page."""
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=10)
-        with closing(connection):
-            connection.request("GET", path, headers={"Accept": _ACCEPT})
-            return connection.getresponse().read()
 
 
 # -- connections -------------------------------------------------------------------------------
@@ -199,16 +179,6 @@ def _series(body: bytes) -> int:
     return sum(1 for line in body.splitlines() if line and not line.startswith(b"#"))
 
 
-def _admin_of(log: Path) -> Admin:
-    """Return the admin port, as soon as all workers are ready."""
-    until = time.monotonic() + _READY_SECONDS
-    while time.monotonic() < until:
-        if port := admin_port(log):
-            return Admin(port)
-        time.sleep(0.05)
-    raise ServerFailed(f"the workers were not ready within {_READY_SECONDS:.0f} s")
-
-
 # -- the command -------------------------------------------------------------------------------
 
 
@@ -239,7 +209,7 @@ def _measure(options: argparse.Namespace, logs: Path) -> bool:
     log = logs / "scraped.log"
     server = replace(SERVER, environment={WATCH_DIRECTORY: str(logs)})
     with running(server, None, log) as target:
-        admin = _admin_of(log)
+        admin = admin_of(log)
         phases = asyncio.run(_drive(target, admin, options))
     _read_notes(logs, phases)
     print(_report(*phases))
