@@ -9,9 +9,11 @@ from collections import deque
 from server.transport import Event, TransportLimits
 
 PATIENCE_S = 3.0
-"""How long others wait for a peer that has begun to lag, and from which nothing is heard."""
+"""How long others wait for the next message to be taken by a peer that has begun to lag."""
+FIRST_PATIENCE_S = 0.25
+"""The same before it has taken any since then: it may have stopped reading altogether."""
 LONGEST_PATIENCE_S = 10.0
-"""The same for one that takes a message now and then."""
+"""How long they wait for it in all."""
 
 
 class Backlog:
@@ -26,7 +28,7 @@ class Backlog:
         pending_bytes: payload bytes in the queue.
         filling_since: the monotonic time since when the queue has been half full, or None. Also
             None after an overflow: whoever gave way to that peer would wait in vain.
-        taken_at: when, since then, the host took the last message; else the same.
+        taken_at: when the host took the last message of the queue, or the queue was begun.
     """
 
     __slots__ = (
@@ -85,7 +87,7 @@ class Backlog:
         if used < 0.5 or self._has_overflowed:
             self.filling_since = None
         elif self.filling_since is None:
-            self.filling_since = self.taken_at = time.monotonic()
+            self.filling_since = time.monotonic()
         return used < 1 or not waiting
 
     def is_worth_waiting_for(self) -> bool:
@@ -93,7 +95,8 @@ class Backlog:
         if self.filling_since is None:
             return False
         now = time.monotonic()
-        return now - self.taken_at < PATIENCE_S and now - self.filling_since < LONGEST_PATIENCE_S
+        patience_s = PATIENCE_S if self.taken_at > self.filling_since else FIRST_PATIENCE_S
+        return now - self.taken_at < patience_s and now - self.filling_since < LONGEST_PATIENCE_S
 
     def overflow(self) -> None:
         """Note that messages are being dropped: until the queue is empty it is not `filling`."""
@@ -103,6 +106,7 @@ class Backlog:
     def _push(self, event: Event, size_bytes: int, is_for_many: bool) -> None:
         if self._queue is None:
             self._queue = deque()
+            self.taken_at = time.monotonic()
         self._queue.append((event, size_bytes, is_for_many))
         self.pending_bytes += size_bytes
 

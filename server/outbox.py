@@ -140,8 +140,7 @@ class PipelinedOutbox(Backlog):
             return
         event, size_bytes, _ = queue.popleft()
         self.pending_bytes -= size_bytes
-        if self.filling_since is not None:
-            self.taken_at = time.monotonic()
+        self.taken_at = time.monotonic()
         pending = self._send(event)
         if type(pending) is not self._pending_type:
             self._gone = True
