@@ -78,17 +78,24 @@ class Backlog:
 
     def _has_room(self, size_bytes: int) -> bool:
         """Note how full the queue will be, and say if one more fits; a larger one may go alone."""
-        limits = self._limits
         waiting = len(self._queue or ())
-        used = max(
-            waiting / limits.window_messages,
-            (self.pending_bytes + size_bytes - 1) / limits.window_bytes,
-        )
+        used = self._share(waiting, self.pending_bytes + size_bytes)
         if used < 0.5 or self._has_overflowed:
             self.filling_since = None
         elif self.filling_since is None:
             self.filling_since = time.monotonic()
         return used < 1 or not waiting
+
+    def _share(self, messages: int, size_bytes: int) -> float:
+        limits = self._limits
+        return max(messages / limits.window_messages, (size_bytes - 1) / limits.window_bytes)
+
+    def _note_taken(self) -> None:
+        """Note that the host has taken a message from the queue."""
+        self.taken_at = time.monotonic()
+        waiting = len(self._queue or ())
+        if self.filling_since is not None and self._share(waiting, self.pending_bytes) < 0.5:
+            self.filling_since = None
 
     def is_worth_waiting_for(self) -> bool:
         """Whether the queue has begun to fill up, but its peer reads on."""

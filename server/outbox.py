@@ -1,7 +1,6 @@
 """Owns the sending side of one connection: pipelined sends, bounded. See `transport` for why."""
 
 import asyncio
-import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -140,7 +139,7 @@ class PipelinedOutbox(Backlog):
             return
         event, size_bytes, _ = queue.popleft()
         self.pending_bytes -= size_bytes
-        self.taken_at = time.monotonic()
+        self._note_taken()
         pending = self._send(event)
         if type(pending) is not self._pending_type:
             self._gone = True

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 
 from server.backlog import Backlog
 from server.transport import Event, PeerGone, Send, SendTimeout, TransportLimits
@@ -67,7 +66,7 @@ class QueuedOutbox(Backlog):
             while self._queue:
                 event, size_bytes, _ = self._queue.popleft()
                 self.pending_bytes -= size_bytes
-                self.taken_at = time.monotonic()
+                self._note_taken()
                 if not self._queue:
                     self._forget()
                 self._room.set()

@@ -49,6 +49,7 @@ class Rooms:
         self._kicking: dict[WebSocket, asyncio.Task[None]] = {}
         self._telling: set[asyncio.Task[None]] = set()
         self._published = 0
+        self._lagging: dict[str | None, set[WebSocket]] = {}  # by room; None: in broadcasts
         self.retention = Retention()
         self.handlers: dict[str, list[RoomHandler]] = {event: [] for event in EVENTS}
 
@@ -178,6 +179,8 @@ class Rooms:
     async def leave_all(self, ws: "WebSocket") -> None:
         """End all memberships of a connection that is ending."""
         left = [name for name in tuple(ws._rooms) if self._drop(ws, name)]
+        for lagging in self._lagging.values():
+            lagging.discard(ws)
         for name in left:
             await self._call("leave", ws, name)
 
@@ -187,6 +190,8 @@ class Rooms:
         ticket = ws._rooms.pop(name)
         self._paused.discard((ws, name))
         self._mute(ws, name)
+        if name in self._lagging:
+            self._lagging[name].discard(ws)
         if ticket is None:  # it is just joining
             return False
         self.bus.leave(name, ticket)
@@ -213,7 +218,7 @@ class Rooms:
         """Publish to a room; see `Room.publish`."""
         kind, payload = payload_of(message)
         position = await self.bus.publish(name, kind, payload, excluded=_ids(exclude))
-        await self._give_way()
+        await self._give_way(name)
         return Published(epoch_text(position.epoch), position.offset)
 
     async def broadcast(self, message: Any, route: str | None, exclude: Any) -> None:
@@ -221,10 +226,10 @@ class Rooms:
         kind, payload = payload_of(message)
         key = 0 if route is None else key_of(route)
         await self.bus.broadcast(key, kind, payload, excluded=_ids(exclude))
-        await self._give_way()
+        await self._give_way(None)
 
-    async def _give_way(self) -> None:
-        """Have a publisher wait while members lag, and now and then let the loop turn.
+    async def _give_way(self, room: str | None) -> None:
+        """Have a publisher wait for members that lag but read, and now and then let the loop turn.
 
         One that never lets the loop and the host's threads run would fill the windows of peers that
         read well.
@@ -233,8 +238,11 @@ class Rooms:
         if self._published % _TURN_EVERY == 0:
             await asyncio.sleep(0)
         deadline = time.monotonic() + PATIENCE_S
-        while self.bus.is_giving_way and time.monotonic() < deadline:  # noqa: ASYNC110 - bounded
-            await asyncio.sleep(GIVE_WAY_S)
+        while (lagging := self._lagging.get(room)) is not None and time.monotonic() < deadline:
+            if any(ws._outbox.is_worth_waiting_for() for ws in tuple(lagging)):
+                await asyncio.sleep(GIVE_WAY_S)
+            else:
+                self._lagging.pop(room, None)
 
     def kept(self, name: str, since: int, limit: int) -> list[Message]:
         """Return the last messages of a room that are kept."""
@@ -255,7 +263,11 @@ class Rooms:
         if message.excluded:
             ids = {id_text(*id) for id in message.excluded}
             targets = [ws for ws in targets if ws.id not in ids]
-        return self._hand_over(EncodedMessage(message), tuple(targets))
+        lagging = self._hand_over(EncodedMessage(message), tuple(targets))
+        if not lagging:
+            return False
+        self._lagging.setdefault(message.room, set()).update(lagging)
+        return True
 
     def _of_route(self, key: int) -> list["WebSocket"]:
         connections = self._runtime.connections
@@ -263,9 +275,11 @@ class Rooms:
             return list(connections)
         return [ws for ws in connections if key_of(ws.route.pattern.text) == key]
 
-    def _hand_over(self, message: EncodedMessage, targets: Collection["WebSocket"]) -> bool:
-        """Send to all without awaiting; True if one is to be waited for."""
-        is_to_wait = False
+    def _hand_over(
+        self, message: EncodedMessage, targets: Collection["WebSocket"]
+    ) -> list["WebSocket"]:
+        """Send to all without awaiting; return those that are to be waited for."""
+        lagging = []
         delivered = 0
         encoding: Encoding | None = None
         for ws in targets:
@@ -290,9 +304,9 @@ class Rooms:
             delivered += 1
             outbox = ws._outbox
             if outbox.filling_since is not None and outbox.is_worth_waiting_for():
-                is_to_wait = True
+                lagging.append(ws)
         self.bus.note("delivered", delivered)
-        return is_to_wait
+        return lagging
 
     def _cut_off(self, ws: "WebSocket") -> None:
         """Disconnect one that has no room for what it must be told."""

@@ -455,5 +455,8 @@ async def test_a_slow_member_is_kicked_once(app: App, notes: Notes) -> None:
 
     async with connected(app, max_queue=1, compression=None) as client:
         await notes.next()
-        assert app.runtime.stats["slow_consumer"] == 1
+        async with asyncio.timeout(WAIT_S):
+            while not app.runtime.stats["slow_consumer"]:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
         await read_all(client)
+        assert app.runtime.stats["slow_consumer"] == 1

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -148,12 +149,15 @@ async def test_members_are_told_and_what_goes_on_is_in_order() -> None:
             await until(lambda: all(m.ids["busy"][-1:] == [last] for m in (*still, *other)))
 
             for member in still:
-                assert member.missed == ["busy"]  # the quiet room has no gap
-                got = member.ids["busy"]
-                assert got == [*range(got[0], last + 1)]
-                assert got[0] > 0
+                assert set(member.missed) == {"busy"}  # the quiet room has no gap
+                got = [-1, *member.ids["busy"]]
+                assert got == sorted(set(got))
+                # A worker that starts again at the tail may be overtaken there again.
+                gaps = sum(after != before + 1 for before, after in pairwise(got))
+                assert 0 < gaps <= len(member.missed)
+                assert got[-1] == last
             assert all(member.missed == [] for member in other)
-            assert overruns(one.segment) == 1
+            assert overruns(one.segment) >= 1
 
 
 async def test_members_without_a_handler_are_closed_and_learn_that_they_cannot_recover() -> None:
