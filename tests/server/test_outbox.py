@@ -452,6 +452,7 @@ async def test_a_slow_member_is_kicked_once(app: App, notes: Notes) -> None:
     @app.websocket_route("/")
     async def view(ws: WebSocket) -> None:
         notes.add(await asyncio.gather(*(app.broadcast("x" * 50_000) for _ in range(400))))
+        await ws.receive()  # until it is disconnected
 
     async with connected(app, max_queue=1, compression=None) as client:
         await notes.next()
