@@ -95,7 +95,7 @@ class Door:
         """
         looking = asyncio.to_thread(admin, self._server, "/readyz")
         # Several, so that each worker gets some.
-        trying = [asyncio.to_thread(self._try) for _ in range(4)]
+        trying = [asyncio.to_thread(self._try) for _ in range(8)]
         (status, body), *answers = await asyncio.gather(looking, *trying)
         self.ready[status, json.loads(body)["status"]] += 1
         self.answers.update(answers)
