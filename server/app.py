@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 
 from starlette.requests import HTTPConnection
 
-from server.close_codes import CloseCode, check_close
+from server.close_codes import OWN_CODES, CloseCode, check_close
 from server.connections import Connections
 from server.draining import Drained, close_some, drain
 from server.handshake import Scope, route_path
@@ -20,7 +20,6 @@ from server.http import build_http, call_mounted
 from server.ledger import Ledger, labels, private_ledger
 from server.pipeline import refuse_unavailable, refuse_unknown_path, serve_connection
 from server.realtime.endpoint import Endpoint, HasPresence
-from server.realtime.errors import CLOSE_CODES
 from server.realtime.hooks import Hook, Hooks
 from server.realtime.presence import attach
 from server.retention import Keep
@@ -266,7 +265,6 @@ class App(Router):
             ping_interval_s=ping_interval_s,
         )
         self.websocket(path, max_message_size=max_message_size, name=name)(endpoint.serve)
-        self.close_codes = check_close_codes({**CLOSE_CODES, **self.close_codes})
         attach(self.runtime.rooms)
 
     # -- ASGI ----------------------------------------------------------------------------------
@@ -376,9 +374,9 @@ def check_close_codes(codes: Mapping[int, str]) -> dict[int, str]:
     """
     for code in codes:
         check_close(code, "")
-    registered = {code.value for code in CloseCode}
-    limit = CODES - 1 - len(registered)  # and `other`
-    if len(codes.keys() - registered) > limit:
+    counted = {code.value for code in CloseCode} | OWN_CODES.keys()
+    limit = CODES - 1 - len(counted)  # and `other`
+    if len(codes.keys() - counted) > limit:
         raise ValueError(f"close_codes has {len(codes)} codes, the limit is {limit}")
     return dict(codes)
 

@@ -62,6 +62,22 @@ WEBSOCKET_CLOSE_CODES: dict[int, str] = {
 }
 """The twelve codes that Bocadillo listed, with their meaning."""
 
+NOT_HEARD, NOTHING_SAID, TOKEN_EXPIRED, LIFETIME_OVER = 4001, 4002, 4003, 4004
+BAD_CONNECT, UNAUTHORIZED, FORBIDDEN = 4501, 4502, 4503
+OWN_CODES = {
+    NOT_HEARD: "Not Heard Of",
+    NOTHING_SAID: "Nothing Said In Time",
+    TOKEN_EXPIRED: "Token Expired",
+    LIFETIME_OVER: "Lifetime Over",
+    BAD_CONNECT: "No Valid Connect",
+    UNAUTHORIZED: "Unauthorized",
+    FORBIDDEN: "Forbidden",
+}
+"""Those the server sends by itself beside the registered ones, with their reasons.
+
+A client may connect again after those below 4500, and not after the others.
+"""
+
 
 def is_sendable(code: int) -> bool:
     """Tell whether `code` may stand in a close frame (RFC 6455 section 7.4.1 and 7.4.2)."""

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from server import logs
-from server.close_codes import CloseCode
+from server.close_codes import OWN_CODES, CloseCode
 from server.handshake import Handshake, Scope
 from server.metrics.catalog import INITIATORS, POLICIES, UNMATCHED
 from workers.counters import CounterTable, RouteCounters
@@ -27,7 +27,27 @@ if TYPE_CHECKING:
 
 USER_BYTES = WORD_BYTES * next(field.words for field in ROW if field.name == "user")
 STATUSES = (
-    *(400, 401, 402, 403, 404, 405, 406, 408, 409, 410, 412, 413, 415, 421, 422, 423, 425, 426),
+    *(
+        400,
+        401,
+        402,
+        403,
+        404,
+        405,
+        406,
+        408,
+        409,
+        410,
+        412,
+        413,
+        414,
+        415,
+        421,
+        422,
+        423,
+        425,
+        426,
+    ),
     *(428, 429, 431, 451, 500, 501, 502, 503, 504),
 )
 """The HTTP statuses that refusals are counted by; all others are `other`."""
@@ -46,8 +66,8 @@ def labels(routes: Iterable[str], close_codes: Iterable[int]) -> Labels:
         routes: the patterns of its WebSocket routes.
         close_codes: those it declares beside the registered ones.
     """
-    registered = [code.value for code in CloseCode]
-    return Labels([UNMATCHED, *routes], [*registered, *close_codes], [*STATUSES])
+    known = [*(code.value for code in CloseCode), *OWN_CODES]
+    return Labels([UNMATCHED, *routes], [*known, *close_codes], [*STATUSES])
 
 
 def private_ledger(names: Labels) -> "Ledger":

@@ -1,5 +1,6 @@
 """Owns the errors and close codes of the realtime protocol; knows no frame and no connection."""
 
+from server.close_codes import BAD_CONNECT, NOT_HEARD, NOTHING_SAID, OWN_CODES, UNAUTHORIZED
 from workers.journal import MessageTooLarge
 from workers.journal_lock import JournalStalled
 from workers.memberships import MembershipsFull
@@ -28,15 +29,10 @@ ERRORS: dict[str, tuple[bool, str]] = {
 docs/protocol.md lists them.
 """
 
-NOT_HEARD, NO_CONNECT = 4001, 4002
-BAD_CONNECT, UNAUTHORIZED = 4501, 4502
 CLOSE_CODES = {
-    NOT_HEARD: "Not Heard Of",
-    NO_CONNECT: "No Connect In Time",
-    BAD_CONNECT: "No Valid Connect",
-    UNAUTHORIZED: "Unauthorized",
+    code: OWN_CODES[code] for code in (NOT_HEARD, NOTHING_SAID, BAD_CONNECT, UNAUTHORIZED)
 }
-"""Those that only the protocol uses, with their names."""
+"""Those that the protocol uses beside the registered ones, with their reasons."""
 
 FAILURES: dict[type[Exception], str] = {
     DirectoryFull: "rooms_full",

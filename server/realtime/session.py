@@ -8,18 +8,11 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from server import room as rooms_api
+from server.close_codes import BAD_CONNECT, NOT_HEARD, NOTHING_SAID, OWN_CODES, UNAUTHORIZED
 from server.encodings import Encoded
 from server.realtime import frames
 from server.realtime.deadlines import deadlines
-from server.realtime.errors import (
-    BAD_CONNECT,
-    CLOSE_CODES,
-    FAILURES,
-    NO_CONNECT,
-    NOT_HEARD,
-    UNAUTHORIZED,
-    Refused,
-)
+from server.realtime.errors import FAILURES, Refused
 from server.realtime.hooks import check
 from server.realtime.presence import presence_of
 from server.room import check_room_name, epoch_text, shadow_of
@@ -96,7 +89,7 @@ class Session:
         await self._send(frames.Error(id=id, code=code, message=message, retry=refused.retry))
         if not self._is_connected:
             close_code = UNAUTHORIZED if code == "unauthorized" else BAD_CONNECT
-            await self._ws.ensure_closed(close_code, CLOSE_CODES[close_code])
+            await self._ws.ensure_closed(close_code, OWN_CODES[close_code])
 
     async def _send(self, frame: frames.Frame) -> None:
         event, size_bytes = self._wire.frame(frame)
@@ -113,8 +106,8 @@ class Session:
 
     def expire(self) -> None:
         """Close a silent connection."""
-        code = NOT_HEARD if self._is_connected else NO_CONNECT
-        closing = self._ws.kick(code, CLOSE_CODES[code])
+        code = NOT_HEARD if self._is_connected else NOTHING_SAID
+        closing = self._ws.kick(code, OWN_CODES[code])
         self._closing = asyncio.get_running_loop().create_task(closing)
 
     # -- requests ------------------------------------------------------------------------------

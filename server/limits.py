@@ -1,0 +1,66 @@
+"""Owns how much clients may do: the limits, their defaults, and the names they are counted by."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+OnRate = Literal["disconnect", "drop"]
+
+LIMITS = (
+    "connections",
+    "connections_per_ip",
+    "connections_per_user",
+    "handshake_rate",
+    "rate_limit",
+    "header_size",
+    "url_size",
+    "message_size",
+    "message_rate",
+    "byte_rate",
+    "rooms",
+    "idle",
+    "lifetime",
+)
+"""What the counter `ws_limited_total` counts by."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdmissionLimits:
+    """What the server lets in, all of its workers together; None is no limit.
+
+    Attributes:
+        connections: at a time, handshakes under way included; more get 503.
+        connections_per_ip: of one address at a time; more get 429.
+        connections_per_user: of one user id at a time; more get 429.
+        handshakes_per_s: on average, as each worker's share; more get 503.
+        header_bytes: of a handshake's headers, names included; more gets 431.
+        url_bytes: of its path and query string; more gets 414.
+    """
+
+    connections: int | None = 10_000
+    connections_per_ip: int | None = None
+    connections_per_user: int | None = None
+    handshakes_per_s: float | None = None
+    header_bytes: int = 16_384
+    url_bytes: int = 8_192
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConnectionLimits:
+    """What one connection may do; None is no limit.
+
+    Attributes:
+        messages_per_s: on average; of twice as many at once.
+        bytes_per_s: of payload, on average; of twice as many at once, or of one message.
+        on_rate: what becomes of a message over these two: "disconnect" closes with 1008, "drop"
+            discards it.
+        rooms: that it may be in; `join` raises then.
+        idle_timeout_s: without a message from it; then it is closed with 4001.
+        lifetime_s: from accept on; then it is closed with 4004.
+    """
+
+    messages_per_s: float | None = None
+    bytes_per_s: float | None = None
+    on_rate: OnRate = "disconnect"
+    rooms: int | None = 100
+    idle_timeout_s: float | None = None
+    lifetime_s: float | None = None
