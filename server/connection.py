@@ -49,6 +49,7 @@ class Connection(Recorded):
         "_close_finished",
         "_connect_event_given",
         "_eager",
+        "_early",
         "_handling_since_s",
         "_inbox",
         "_is_accepting",
@@ -80,6 +81,7 @@ class Connection(Recorded):
         self._max_message_size = route.max_message_size or app.max_message_size
         self._accepted_with: tuple[str | None, list[tuple[bytes, bytes]]] | None = None
         self._connect_event_given = False
+        self._early: list[tuple[Event, int]] | None = None  # for many, and it is being accepted
         self._close_finished: asyncio.Event | None = None
         self._unsent_close: Event | None = None
         self._rooms: dict[str, int | None] = {}  # to the bus's ticket, None while it is joining
@@ -164,6 +166,10 @@ class Connection(Recorded):
         self._is_accepting = True
         await self._app.admit(self)
         event = {"type": "websocket.accept", "subprotocol": subprotocol, "headers": wanted[1]}
+        if self.route.codec is None and subprotocol in CODECS:
+            self.encoding = BARE[CODECS[subprotocol]]
+        # The peer may have its answer before this task goes on: what is sent to all then is for it.
+        self._early = []
         try:
             awaitable = self._send(event)
             self._eager = is_eager(awaitable)
@@ -178,12 +184,15 @@ class Connection(Recorded):
             self._lost(by_peer=False)
             raise
         self._accepted_with = wanted
-        if self.route.codec is None and subprotocol in CODECS:
-            self.encoding = BARE[CODECS[subprotocol]]
         self._inbox = Inbox(self._receive)
         self._outbox = make_outbox(self._send, self.route.bounds(self._app.limits), awaitable)
         self._phase = CONNECTED
         self.offer, self.at_once = self._outbox.offer, self._outbox.at_once
+        early, self._early = self._early, None
+        self._send_early(early)
+
+    def _send_early(self, early: list[tuple[Event, int]]) -> None:
+        """Send what was for many while this was being accepted; `exchange` knows how."""
 
     async def reject(self, code: int = 403) -> None:
         """Refuse the handshake with an HTTP status; after accept close with 1008 and warn.

@@ -63,12 +63,36 @@ class Exchange(Connection):
             WebSocketDisconnect, RuntimeError: as `post`.
         """
         if self._phase is not CONNECTED:
-            self._refuse("send")
+            if self._early is None:
+                self._refuse("send")
+            return self._keep_early(event, size_bytes)
         try:
             lost = slow.POLICIES[self.route.slow_consumer](self._outbox, event, size_bytes)
         except PeerGone:
             return self._peer_gone()
         return not lost or slow.lose(self, lost)
+
+    def _keep_early(self, event: Event, size_bytes: int) -> bool:
+        assert self._early is not None
+        if len(self._early) < self._app.limits.window_messages:
+            self._early.append((event, size_bytes))
+        else:
+            self.messages_dropped += 1
+            self._ledger.slow(self.route, "full")
+        return True
+
+    def _send_early(self, early: list[tuple[Event, int]]) -> None:
+        for event, size_bytes in early:
+            if self._phase is CONNECTED:
+                self.hand_over(event, size_bytes)
+
+    @property
+    def is_lagging(self) -> bool:
+        """Whether its peer has begun to read too slowly, but reads on."""
+        if self._accepted_with is None:
+            return False
+        outbox = self._outbox
+        return outbox.filling_since is not None and outbox.is_worth_waiting_for()
 
     def push(self, event: Event, size_bytes: int) -> bool:
         """Send what must not be dropped, never waiting; False if that cannot be."""

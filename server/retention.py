@@ -1,5 +1,6 @@
 """Owns how much of a room's history is kept for whom comes later; knows no room's messages."""
 
+import time
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -16,6 +17,10 @@ class Keep:
 
     messages: int | None = None
     age_s: float | None = None
+
+    def not_before_ns(self) -> int:
+        """Return the Unix time in nanoseconds before which nothing is kept any more."""
+        return 0 if self.age_s is None else time.time_ns() - int(self.age_s * 1e9)
 
 
 class Retention:

@@ -15,12 +15,13 @@ from server.backlog import PATIENCE_S
 from server.close_codes import CloseCode
 from server.encodings import Encoded, EncodedMessage, Encoding, payload_of
 from server.exceptions import WebSocketDisconnect
-from server.retention import Keep, Retention
-from server.room import Joined, Published, epoch_text, is_shadow, parse_epoch
+from server.recovery import TooSlow, id_of, recover, wanted_place
+from server.retention import Retention
+from server.room import Joined, Published, epoch_text, is_shadow
 from workers.bus import GIVE_WAY_S, Bus
 from workers.journal import ConnectionId
 from workers.publisher import Message, key_of
-from workers.registry import id_text, parse_id
+from workers.registry import id_text
 
 if TYPE_CHECKING:
     from server.runtime import AppRuntime
@@ -77,7 +78,7 @@ class Rooms:
         Args:
             welcome: what is sent after all that was missed, and before all that is new.
         """
-        wanted = _wanted(since, epoch)
+        wanted = wanted_place(since, epoch)
         is_member = name in ws._rooms
         if is_member and (ws, name) not in self._paused:
             # Up to there it has all: what is published meanwhile still comes.
@@ -90,8 +91,8 @@ class Rooms:
         if not is_member:
             await self._enter(ws, name)
         try:
-            recovered = wanted is not None and await self._recover(ws, name, *wanted)
-        except _TooSlow:
+            recovered = wanted is not None and await recover(self, ws, name, *wanted)
+        except TooSlow:
             await ws.kick(CloseCode.TRY_AGAIN_LATER, "missed messages")
             raise ws._disconnect() from None
         # Nothing may be awaited between the last look at the position and this.
@@ -126,50 +127,6 @@ class Rooms:
     ) -> None:
         if welcome is not None and not ws.push(*welcome(joined)):
             self._cut_off(ws)
-
-    async def _recover(self, ws: "WebSocket", name: str, since: int, epoch: int) -> bool:
-        """Send all that was published after `since`, or nothing; True if that was possible."""
-        position = self.bus.seen(name)
-        if epoch != position.epoch or since > position.offset:
-            return False
-        missed = self._kept(name, position.epoch, since, position.offset)
-        if len(missed) != position.offset - since:
-            return False
-        done = since
-        while True:
-            for message in missed:
-                await self._replay(ws, name, message)
-            done += len(missed)
-            # What came while this one was waited for, which it is not handed as a live member.
-            now = self.bus.seen(name).offset
-            if now == done:
-                return True
-            missed = self.bus.history(name, epoch=epoch, since=done, until=now)
-            if len(missed) != now - done:
-                raise _TooSlow
-
-    def _kept(self, name: str, epoch: int, since: int, until: int) -> list[Message]:
-        keep = self.retention.of(name)
-        not_before_ns = _not_before_ns(keep)
-        return self.bus.history(
-            name,
-            epoch=epoch,
-            since=since,
-            until=until,
-            limit=keep.messages,
-            not_before_ns=not_before_ns,
-        )
-
-    async def _replay(self, ws: "WebSocket", name: str, message: Message) -> None:
-        if message.excluded and _id_of(ws) in message.excluded:
-            return
-        event, size_bytes = ws.encoding.encode(message)
-        if not ws.offer(event, size_bytes):
-            await ws.post(event, size_bytes)
-        if ws.has_ended:
-            raise ws._disconnect()
-        if name not in ws._rooms:
-            raise RuntimeError(f"leave({name!r}) while another task was joining it")
 
     async def leave(self, ws: "WebSocket", name: str) -> None:
         """End a membership, if there is one."""
@@ -249,7 +206,8 @@ class Rooms:
         keep = self.retention.of(name)
         if keep.messages is not None:
             limit = min(limit, keep.messages)
-        return self.bus.history(name, since=since, limit=limit, not_before_ns=_not_before_ns(keep))
+        not_before_ns = keep.not_before_ns()
+        return self.bus.history(name, since=since, limit=limit, not_before_ns=not_before_ns)
 
     # -- delivery --------------------------------------------------------------------------------
 
@@ -302,8 +260,7 @@ class Rooms:
                 # It left, or was closed, a moment ago; its own handler notices.
                 continue
             delivered += 1
-            outbox = ws._outbox
-            if outbox.filling_since is not None and outbox.is_worth_waiting_for():
+            if ws.is_lagging:
                 lagging.append(ws)
         self.bus.note("delivered", delivered)
         return lagging
@@ -357,34 +314,9 @@ class Rooms:
             self._cut_off(ws)
 
 
-class _TooSlow(Exception):
-    """The ring has overtaken a member that was being sent what it had missed."""
-
-
-def _wanted(since: Any, epoch: str | None) -> tuple[int, int] | None:
-    """Return from where a client wants to be sent what it has missed, or None."""
-    if since is None and epoch is None:
-        return None
-    if since is None or epoch is None:
-        raise TypeError("join() takes since and epoch together, as an earlier join returned them")
-    if not isinstance(since, int) or isinstance(since, bool):
-        raise TypeError(f"since must be an int, not {type(since).__name__}")
-    if since < 0:
-        raise ValueError(f"since is an offset, 0 or more, not {since}")
-    return since, parse_epoch(epoch)
-
-
-def _not_before_ns(keep: Keep) -> int:
-    return 0 if keep.age_s is None else time.time_ns() - int(keep.age_s * 1e9)
-
-
-def _id_of(ws: "WebSocket") -> ConnectionId | None:
-    return parse_id(ws.id) if ws.id is not None else None
-
-
 def _ids(exclude: Any) -> list[ConnectionId]:
     """Return the ids of the connections that are not to get a message."""
     if exclude is None:
         return []
     several = exclude if isinstance(exclude, Collection) else (exclude,)
-    return [id for ws in several if (id := _id_of(ws)) is not None]
+    return [id for ws in several if (id := id_of(ws)) is not None]

@@ -12,12 +12,15 @@ from server import App, Joined, WebSocket
 from server.ledger import Ledger
 from server.retention import Keep, Retention
 from server.testing import WebSocketTestClient
-from workers import journal_lock
+from server.testing.session import make_scope
+from workers import bus, journal_lock
 from workers.journal import MessageTooLarge
 from workers.journal_lock import JournalLock, JournalStalled
 from workers.layout import Labels, Sizes
 from workers.memberships import MembershipsFull
+from workers.publisher import Publisher
 from workers.room_directory import DirectoryFull
+from workers.room_tables import Kind
 from workers.segment import Segment
 from workers.slots import Slots
 
@@ -111,6 +114,56 @@ async def test_nothing_missed_is_recovered_too() -> None:
         assert joined.recovered
         await one.app.room("tea").publish("live")
         assert await client.receive_text() == "live"
+
+
+async def test_a_client_that_comes_from_a_worker_that_has_read_further_is_recovered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bus, "RECORDS_A_TURN", 1)  # so that this one has not read all at once
+    app = App()
+    outcome: asyncio.Future[Joined] = asyncio.get_running_loop().create_future()
+
+    @app.websocket_route("/late")
+    async def late(ws: WebSocket, epoch: str) -> None:
+        outside = Publisher(app.runtime.ledger.segment)
+        # Nothing has told this worker yet, and the client has had both elsewhere.
+        for text in (b"one", b"two"):
+            outside.publish_now("tea", Kind.TEXT, text)
+        outcome.set_result(await ws.join("tea", since=2, epoch=epoch))
+
+    async with commanded(app) as (one, client):
+        first = await one.do(lambda ws: ws.join("tea"))
+        async with WebSocketTestClient(app, f"/late?epoch={first.epoch}"):
+            joined = await asyncio.wait_for(outcome, 10)
+        assert joined == Joined(first.epoch, 2, recovered=True)
+        assert [await client.receive_text(), await client.receive_text()] == ["one", "two"]
+
+
+async def test_who_is_just_being_accepted_gets_a_broadcast() -> None:
+    app = App()
+
+    @app.websocket("/")
+    async def view(ws: WebSocket) -> None:
+        await ws.accept()
+        await ws.receive_text()
+
+    sent: list[Any] = []
+    events: asyncio.Queue[Any] = asyncio.Queue()
+    events.put_nowait({"type": "websocket.connect"})
+
+    async def send(event: Any) -> None:
+        sent.append(event)
+        if event["type"] == "websocket.accept":
+            # Its peer has the answer by now; the view goes on only after this.
+            await app.broadcast("hello")
+
+    serving = asyncio.create_task(app(make_scope("/"), events.get, send))
+    async with asyncio.timeout(10):
+        while len(sent) < 2:  # noqa: ASYNC110 - the app sends it, in this loop
+            await asyncio.sleep(0)
+    assert sent[1] == {"type": "websocket.send", "text": "hello"}
+    events.put_nowait({"type": "websocket.disconnect", "code": 1000})
+    await serving
 
 
 @pytest.mark.parametrize(

@@ -103,9 +103,11 @@ class Run:
             self.kills += 1
 
     async def go_on(self) -> None:
-        """Change and kill until enough was delivered."""
+        """Change and kill until enough was delivered, and a worker was killed at least."""
         next_kill = time.monotonic() + KILL_INTERVAL_S
-        while self.books.counts["deliveries"] < DELIVERIES and not self.books.violations:
+        while self.books.counts["deliveries"] < DELIVERIES or not self.kills:
+            if self.books.violations:
+                break
             await self.change()
             if time.monotonic() >= next_kill:
                 await self.kill_one()
