@@ -22,7 +22,8 @@ BENCH_VENV := .venv-bench
 SOURCES := $(strip $(foreach dir,server workers loadtest grafana examples benchmarks docs tests,\
 	$(if $(wildcard $(dir)/*.py $(dir)/*/*.py),$(dir))))
 # Modules in which every branch is a promise to a peer: none of them goes untested.
-FULLY_COVERED := server/routing.py server/params.py server/close_codes.py server/websocket.py
+FULLY_COVERED := server/routing.py server/params.py server/close_codes.py server/receiving.py \
+	server/websocket.py
 MEASURED = $(filter-out 0,$(COVER))
 
 .DEFAULT_GOAL := help

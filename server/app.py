@@ -24,7 +24,8 @@ from server.realtime.hooks import Hook, Hooks
 from server.realtime.presence import attach
 from server.retention import Keep
 from server.room import Room, check_room_name
-from server.routes import HTTPRoute, Router, WebSocketRoute
+from server.routes import HTTPRoute, Router
+from server.websocket_route import WebSocketRoute
 from server.runtime import AppRuntime
 from server.transport import Receive, Send, TransportLimits
 from server.websocket import WebSocket

@@ -72,7 +72,7 @@ class Closer:
     async def _close(self, ws: "Connection") -> None:
         while ws.state is WebSocketState.CONNECTING:  # noqa: ASYNC110 - an accept, which is short
             await asyncio.sleep(TICK_S)
-        socket = self._sockets.duplicate(ws.client)
+        socket = self._sockets.duplicate(ws.peer)
         try:
             await ws.kick(self._code, self._reason)
             if socket is not None:

@@ -5,6 +5,9 @@ WebSocketException             a fault that ends the connection with its code
     WebSocketClose             raise it to close with a code and a reason
     UnexpectedFrame            a text frame where bytes were due, or the reverse (also TypeError)
     MessageTooBig              a message over the route's limit
+    MessageRateExceeded        messages, or their bytes, faster than the limits let them come
+    TooManyRooms               join() of one room more than the limit
+    TooManyConnections         one connection more of an address or a user than the limit
     InvalidMessage             a typed message that does not validate (also msgspec.ValidationError)
     ServerUnavailable          accept() when the worker is full or draining; refused with 503
 ParameterError                 a path, query, header or cookie value that does not convert
@@ -26,9 +29,14 @@ from server.close_codes import CloseCode, check_close, truncate_reason
 class WebSocketException(Exception):
     """Ends the view and closes the connection with `code` and `reason`.
 
+    Attributes:
+        http_status: what it is before accept.
+
     Raises:
         ValueError: the code may not be sent, or the reason is over 123 bytes.
     """
+
+    http_status = 403
 
     def __init__(self, code: int = CloseCode.INTERNAL_ERROR, reason: str = "") -> None:
         check_close(code, reason)
@@ -87,6 +95,33 @@ class MessageTooBig(WebSocketException):
         super().__init__(
             CloseCode.MESSAGE_TOO_BIG, f"message of {size_bytes} bytes, limit {limit_bytes}"
         )
+
+
+class MessageRateExceeded(WebSocketException):
+    """The peer sends faster than `messages_per_s` or `bytes_per_s`; closes with 1008."""
+
+    def __init__(self, unit: str, limit_per_s: float) -> None:
+        super().__init__(
+            CloseCode.POLICY_VIOLATION, f"too many {unit}: the limit is {limit_per_s:g} a second"
+        )
+
+
+class TooManyRooms(WebSocketException):
+    """The connection is in as many rooms as it may be; closes with 1008."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            CloseCode.POLICY_VIOLATION, f"a connection may be in {limit} rooms, the limit"
+        )
+
+
+class TooManyConnections(WebSocketException):
+    """There are as many connections of this address or user as may be; 429, or closes with 1008."""
+
+    http_status = 429
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(CloseCode.POLICY_VIOLATION, truncate_reason(problem))
 
 
 class InvalidMessage(WebSocketException, msgspec.ValidationError):

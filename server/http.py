@@ -11,8 +11,10 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Match
 from starlette.routing import Route as StarletteRoute
 
+from server.admission import size_refusal
 from server.codecs import json_bytes
 from server.exceptions import ParameterError
+from server.gate import refusal_response
 from server.handshake import Scope, route_path
 from server.health import health, readiness
 from server.injection import RequestValues
@@ -59,7 +61,11 @@ class _Route(BaseRoute):
         if scope["method"] not in self._methods:
             allow = {"Allow": ", ".join(sorted(self._methods))}
             raise HTTPException(405, headers=allow)
-        response = await self._call(Request(scope, receive, send))
+        request = Request(scope, receive, send)
+        refusal = size_refusal(self._runtime.admission.limits, scope)
+        if refusal is None:
+            refusal = await self._runtime.gate(self._route).refusal(request)
+        response = await self._call(request) if refusal is None else refusal_response(refusal)
         await response(scope, receive, send)
 
     async def _call(self, request: Request) -> Response:

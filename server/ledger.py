@@ -11,6 +11,8 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from starlette.datastructures import Address
+
 from server import logs
 from server.close_codes import OWN_CODES, CloseCode
 from server.handshake import Handshake, Scope
@@ -23,7 +25,7 @@ from workers.slots import Slots, say_waiting
 
 if TYPE_CHECKING:
     from server.connection import Connection
-    from server.routes import WebSocketRoute
+    from server.websocket_route import WebSocketRoute
 
 USER_BYTES = WORD_BYTES * next(field.words for field in ROW if field.name == "user")
 STATUSES = (
@@ -173,6 +175,7 @@ class Recorded(Handshake):
         Raises:
             TypeError: set to what is no str.
             ValueError: set to more than 64 bytes of UTF-8.
+            TooManyConnections: this user has as many as may be.
         """
         return self._user_id
 
@@ -183,8 +186,27 @@ class Recorded(Handshake):
         size = len(user_id.encode())
         if size > USER_BYTES:
             raise ValueError(f"user_id is {size} bytes of UTF-8, the limit is {USER_BYTES}")
+        self._claim_user(user_id)
         self._user_id = user_id
         self._ledger.show_user(self)
+
+    def _claim_user(self, user_id: str) -> None:
+        """See whether the user may have one more; what has limits says how."""
+
+    def limited(self, limit: str | None) -> None:
+        """Count that a limit has stopped this connection, or something of it; None: it was none."""
+        if limit is not None:
+            self._ledger.limited(self.route, limit)
+
+    def last_heard_ns(self) -> int:
+        """Return when a message came last, or the connection began, within a second; Unix time."""
+        return time.time_ns() if self.entry is None else self.entry.received_ns
+
+    @property
+    def peer(self) -> Address | None:
+        """The other end of the TCP connection: a proxy's, where one that is trusted stands."""
+        given = self.scope.get("switchboard.peer")
+        return self.client if given is None else Address(str(given[0]), int(given[1] or 0))
 
     def peer_text(self) -> str:
         """Return the peer's address: `192.0.2.1:5000`, `[2001:db8::1]:5000`, empty if unknown."""

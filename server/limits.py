@@ -1,7 +1,8 @@
 """Owns how much clients may do: the limits, their defaults, and the names they are counted by."""
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, TypeVar
 
 OnRate = Literal["disconnect", "drop"]
 
@@ -43,6 +44,10 @@ class AdmissionLimits:
     header_bytes: int = 16_384
     url_bytes: int = 8_192
 
+    def __post_init__(self) -> None:
+        """Raises ValueError: a limit that is not above 0."""
+        _check_above_0(self)
+
 
 @dataclass(frozen=True, kw_only=True)
 class ConnectionLimits:
@@ -64,3 +69,23 @@ class ConnectionLimits:
     rooms: int | None = 100
     idle_timeout_s: float | None = None
     lifetime_s: float | None = None
+
+    def __post_init__(self) -> None:
+        """Raises ValueError: a limit that is not above 0, or another word for `on_rate`."""
+        _check_above_0(self)
+        if self.on_rate not in ("disconnect", "drop"):
+            raise ValueError(f"on_rate is 'disconnect' or 'drop', not {self.on_rate!r}")
+
+
+L = TypeVar("L", AdmissionLimits, ConnectionLimits)
+
+
+def override(limits: L, given: Mapping[str, Any]) -> L:
+    """Return limits in which those are replaced that are given: not None."""
+    return replace(limits, **{name: value for name, value in given.items() if value is not None})
+
+
+def _check_above_0(limits: AdmissionLimits | ConnectionLimits) -> None:
+    for name, value in asdict(limits).items():
+        if isinstance(value, int | float) and not value > 0:
+            raise ValueError(f"limit {name}={value}: it is more than 0, or None for no limit")

@@ -8,7 +8,14 @@ import asyncio
 import logging
 from collections.abc import Mapping
 
-from server.close_codes import WEBSOCKET_CLOSE_CODES, CloseCode, truncate_reason
+from server.admission import Refusal
+from server.auth.failure import AuthenticationFailed
+from server.close_codes import (
+    UNAUTHORIZED,
+    WEBSOCKET_CLOSE_CODES,
+    CloseCode,
+    truncate_reason,
+)
 from server.codecs import json_bytes
 from server.exceptions import (
     ParameterError,
@@ -18,62 +25,46 @@ from server.exceptions import (
 )
 from server.handshake import (
     Handshake,
-    HeaderPairs,
     Scope,
     accept_headers,
     handshake_problem,
 )
 from server.injection import RequestValues
-from server.routes import WebSocketRoute
-from server.runtime import RETRY_LATER, AppRuntime
+from server.runtime import AppRuntime
 from server.states import WebSocketState
 from server.transport import Receive, Send
 from server.websocket import WebSocket
+from server.websocket_route import WebSocketRoute
 
 log = logging.getLogger("switchboard.connection")
+
+NO_ROUTE = Refusal(403, "No WebSocket route for this path")  # as both guides' hosts answer
 
 TESTING_EXTENSION = "switchboard.testing"
 """In `scope["extensions"]`: the caller wants the disconnects that a real host must not see."""
 
 
-async def refuse_unknown_path(
-    runtime: AppRuntime, scope: Scope, receive: Receive, send: Send
-) -> None:
-    """Answer a handshake for a path without a route: 403, as both guides' hosts do."""
-    await _refuse(runtime, None, 403, "No WebSocket route for this path", scope, receive, send)
-
-
-async def refuse_unavailable(
+async def refuse(
     runtime: AppRuntime,
     route: WebSocketRoute | None,
-    problem: str,
+    refusal: Refusal,
     scope: Scope,
     receive: Receive,
     send: Send,
 ) -> None:
-    """Answer a handshake that this worker cannot take now: 503 with `Retry-After`."""
-    await _refuse(runtime, route, 503, problem, scope, receive, send, RETRY_LATER)
-
-
-async def _refuse(
-    runtime: AppRuntime,
-    route: WebSocketRoute | None,
-    status: int,
-    problem: str,
-    scope: Scope,
-    receive: Receive,
-    send: Send,
-    headers: HeaderPairs = (),
-) -> None:
+    """Answer a handshake that comes to no connection; None: it is for no route."""
     await receive()
+    if refusal.limit is not None:
+        runtime.ledger.limited(route, refusal.limit)
     if not Handshake(scope).has_denial_response:
         runtime.ledger.refuse(route, 403)
-        await send({"type": "websocket.close", "code": status})
+        await send({"type": "websocket.close", "code": refusal.status})
         return
-    runtime.ledger.refuse(route, status)
-    raw = [(b"content-type", b"application/json"), *accept_headers(headers)]
-    await send({"type": "websocket.http.response.start", "status": status, "headers": raw})
-    await send({"type": "websocket.http.response.body", "body": json_bytes({"detail": problem})})
+    runtime.ledger.refuse(route, refusal.status)
+    raw = [(b"content-type", b"application/json"), *accept_headers(refusal.headers)]
+    await send({"type": "websocket.http.response.start", "status": refusal.status, "headers": raw})
+    body = json_bytes({"detail": refusal.detail})
+    await send({"type": "websocket.http.response.body", "body": body})
 
 
 async def serve_connection(
@@ -96,6 +87,11 @@ async def serve_connection(
         return
     scope["path_params"] = path_params
     ws = WebSocket(scope, receive, send, route, runtime)
+    refusal = runtime.admission.enter(ws)
+    if refusal is not None:
+        ws.limited(refusal.limit)
+        await ws.deny(refusal.status, {"detail": refusal.detail}, refusal.headers)
+        return
     runtime.running[ws] = asyncio.current_task()
     try:
         await _run_view(runtime, ws, path_params)
@@ -110,7 +106,9 @@ async def serve_connection(
             await runtime.rooms.leave_all(ws)
             await ws.settled()
         finally:
+            ws.unwatch()
             runtime.ledger.leave(ws)
+            runtime.admission.leave(ws)
             del runtime.running[ws]
 
 
@@ -120,7 +118,10 @@ async def _end_after(runtime: AppRuntime, ws: WebSocket, error: BaseException) -
     if isinstance(cause, WebSocketDisconnect):
         return await _on_disconnect(runtime, ws, cause)
     if isinstance(cause, WebSocketException):
-        await _finish(ws, cause.code, cause.reason, status=403)
+        await _finish(ws, cause.code, cause.reason, status=cause.http_status)
+        return True
+    if isinstance(cause, AuthenticationFailed):
+        await _finish(ws, UNAUTHORIZED, truncate_reason(cause.detail), status=401)
         return True
     if isinstance(cause, ParameterError):
         await _refuse_parameter(ws, cause)
@@ -135,14 +136,12 @@ async def _end_after(runtime: AppRuntime, ws: WebSocket, error: BaseException) -
 
 
 async def _run_view(runtime: AppRuntime, ws: WebSocket, path_params: Mapping[str, str]) -> None:
-    """Take the steps before the view, in order, then the view, then the teardown.
-
-    Origin, rate limit, authentication and guards have their place here, before the parameters are
-    read: each refuses with `ws.deny(status)` and ends the run.
-    """
+    """Take the steps before the view, in order, then the view, then the teardown."""
     problem = handshake_problem(ws.scope)
     if problem is not None:
         await ws.deny(400, {"detail": problem}, close_code=403)
+        return
+    if not await runtime.gate(ws.route).let_in(ws):
         return
     plan = runtime.plan(ws.route)
     if plan.is_plain and not plan.inputs.parameters:
@@ -171,10 +170,19 @@ async def _accept(runtime: AppRuntime, ws: WebSocket) -> bool:
 async def _finish(ws: WebSocket, code: int, reason: str, *, status: int) -> None:
     """Close with `code`, or refuse with `status` if the handshake is still open."""
     if ws.state is WebSocketState.CONNECTING:
-        text = "Forbidden" if status == 403 else "Service unavailable" if status == 503 else "Error"
-        await ws.deny(status, {"detail": reason or text}, close_code=code if status != 403 else 403)
+        close_code = code if status not in (401, 403, 429) else status
+        await ws.deny(status, {"detail": reason or _TEXTS[status]}, close_code=close_code)
     else:
         await ws.ensure_closed(code, reason)
+
+
+_TEXTS = {
+    401: "Authentication required",
+    403: "Forbidden",
+    429: "Too many connections",
+    500: "Error",
+    503: "Service unavailable",
+}
 
 
 async def _refuse_parameter(ws: WebSocket, error: ParameterError) -> None:

@@ -3,68 +3,27 @@
 `Router` holds routes under a prefix; `App` is the router that is served.
 """
 
-import inspect
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
-from server.codecs import CODECS, Codec
-from server.exceptions import ExpectedAsync, RouteError
+from server.auth.access import Access
+from server.auth.guards import Guard
+from server.auth.identity import Backend
+from server.exceptions import RouteError
 from server.routing import Pattern, RouteTable, join_prefix
-from server.slow import DISCONNECT, POLICIES
-from server.transport import TransportLimits
+from server.websocket_route import (
+    CloseCodes,
+    RouteOptions,
+    View,
+    WebSocketRoute,
+    make_access,
+    make_websocket_route,
+    strings,
+    view_name,
+)
 
-View = Callable[..., Any]
 V = TypeVar("V", bound=View)
-CloseCodes = Collection[int] | Callable[..., Any]
-"""Codes, or the builtin `all`."""
-
-_WORDS = ("text", "bytes", "json", "event")
-
-
-@dataclass(frozen=True, eq=False)
-class WebSocketRoute:
-    """One WebSocket route, as registered.
-
-    Attributes:
-        receive_type, send_type: "text", "bytes", "json", "event", or a type msgspec decodes.
-        caught_close_codes: disconnects that are silenced; the builtin `all` means every code.
-        silences_at_exit: whether a caught disconnect may leave the view; a manual
-            `websocket_route` catches only inside `async with ws`, as Bocadillo's does.
-        codec: None lets the accepted subprotocol choose, JSON otherwise.
-        subprotocols: offered to clients when the route accepts by itself.
-        max_message_size: bytes; None takes the app's.
-        slow_consumer: the name of one of `slow.POLICIES`.
-        outbox_messages, outbox_bytes: what may wait for a client; None takes the settings'.
-    """
-
-    pattern: Pattern
-    view: View
-    auto_accept: bool
-    receive_type: Any
-    send_type: Any
-    caught_close_codes: CloseCodes
-    silences_at_exit: bool
-    codec: Codec | None
-    subprotocols: tuple[str, ...]
-    max_message_size: int | None
-    slow_consumer: str
-    outbox_messages: int | None
-    outbox_bytes: int | None
-    name: str
-
-    def catches(self, code: int) -> bool:
-        """Whether a disconnect with `code` is silenced."""
-        codes = self.caught_close_codes
-        return codes is all or (isinstance(codes, Collection) and code in codes)
-
-    def bounds(self, limits: TransportLimits) -> TransportLimits:
-        """Return the limits of a connection on this route, given those of the app."""
-        messages = self.outbox_messages or limits.window_messages
-        size_bytes = self.outbox_bytes or limits.window_bytes
-        if (messages, size_bytes) == (limits.window_messages, limits.window_bytes):
-            return limits
-        return replace(limits, window_messages=messages, window_bytes=size_bytes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +33,7 @@ class HTTPRoute:
     pattern: Pattern
     view: View
     methods: tuple[str, ...]
+    access: Access
     name: str
 
 
@@ -111,13 +71,7 @@ class Router:
         receive_type: Any = None,
         send_type: Any = None,
         caught_close_codes: CloseCodes = (1000, 1001),
-        codec: str | None = None,
-        subprotocols: Sequence[str] = (),
-        max_message_size: int | None = None,
-        slow_consumer: str = DISCONNECT,
-        outbox_messages: int | None = None,
-        outbox_bytes: int | None = None,
-        name: str | None = None,
+        **options: Unpack[RouteOptions],
     ) -> Callable[[V], V]:
         """Register a view that is accepted and closed for you (Bocadillo's decorator).
 
@@ -126,14 +80,7 @@ class Router:
             value_type: sets `receive_type` and `send_type`: "text" (default), "bytes", "json",
                 "event", or any type msgspec decodes, such as a Struct.
             caught_close_codes: disconnect codes that end the view quietly, or the builtin `all`.
-            codec: "json" or "msgpack" for structured types; None lets the subprotocol choose.
-            subprotocols: accepted when the client offers one of them.
-            max_message_size: bytes, over which a message closes with 1009; None: the app's.
-            slow_consumer: what a message to many does that finds a client's outbox full:
-                "disconnect" closes that client (1013), "drop_oldest" and "drop_newest" drop
-                messages to many, "latest" keeps one of them waiting at most, the newest.
-            outbox_messages, outbox_bytes: how many messages, and how many bytes of payload, may
-                wait for a client; None: the settings' `window_messages` and `window_bytes`.
+            options: see `RouteOptions`.
 
         Raises:
             RouteError: the pattern is bad or taken, or an option has an impossible value.
@@ -142,19 +89,14 @@ class Router:
 
         def register(view: V) -> V:
             self._add_websocket(
-                _websocket_route(
+                make_websocket_route(
                     Pattern(pattern),
                     view,
                     auto_accept=auto_accept,
                     types=(value_type or receive_type or "text", value_type or send_type or "text"),
                     caught=caught_close_codes,
                     silences_at_exit=auto_accept,
-                    codec=codec,
-                    subprotocols=subprotocols,
-                    max_message_size=max_message_size,
-                    slow_consumer=slow_consumer,
-                    outbox=(outbox_messages, outbox_bytes),
-                    name=name,
+                    **options,
                 )
             )
             return view
@@ -170,13 +112,7 @@ class Router:
         receive_type: Any = None,
         send_type: Any = None,
         caught_close_codes: CloseCodes = all,
-        codec: str | None = None,
-        subprotocols: Sequence[str] = (),
-        max_message_size: int | None = None,
-        slow_consumer: str = DISCONNECT,
-        outbox_messages: int | None = None,
-        outbox_bytes: int | None = None,
-        name: str | None = None,
+        **options: Unpack[RouteOptions],
     ) -> Callable[[V], V]:
         """Register a view that accepts by itself (Django-Bolt's decorator).
 
@@ -186,7 +122,7 @@ class Router:
 
         def register(view: V) -> V:
             self._add_websocket(
-                _websocket_route(
+                make_websocket_route(
                     Pattern(path),
                     view,
                     auto_accept=auto_accept,
@@ -196,12 +132,7 @@ class Router:
                     ),
                     caught=caught_close_codes,
                     silences_at_exit=True,
-                    codec=codec,
-                    subprotocols=subprotocols,
-                    max_message_size=max_message_size,
-                    slow_consumer=slow_consumer,
-                    outbox=(outbox_messages, outbox_bytes),
-                    name=name,
+                    **options,
                 )
             )
             return view
@@ -209,7 +140,13 @@ class Router:
         return register
 
     def route(
-        self, path: str, methods: Sequence[str] = ("GET",), *, name: str | None = None
+        self,
+        path: str,
+        methods: Sequence[str] = ("GET",),
+        *,
+        auth: Sequence[Backend] | None = None,
+        guards: Sequence[Guard | type[Guard]] | None = None,
+        name: str | None = None,
     ) -> Callable[[V], V]:
         """Register an HTTP view: `view(request, **parameters)`, async or not.
 
@@ -222,10 +159,11 @@ class Router:
         def register(view: V) -> V:
             pattern = Pattern(path)
             where = f"route {pattern.text!r}"
-            upper = tuple(method.upper() for method in _strings(where, "methods", methods))
+            upper = tuple(method.upper() for method in strings(where, "methods", methods))
             if not upper:
                 raise RouteError(f"{where}: methods must name at least one")
-            self._add_http(HTTPRoute(pattern, view, upper, name or _name(view)))
+            access = make_access(where, auth, guards)
+            self._add_http(HTTPRoute(pattern, view, upper, access, name or view_name(view)))
             return view
 
         return register
@@ -308,84 +246,3 @@ def _check_mount(prefix: str) -> str:
     prefix = prefix.rstrip("/")
     join_prefix(prefix, "/")
     return prefix
-
-
-def _websocket_route(
-    pattern: Pattern,
-    view: View,
-    *,
-    auto_accept: bool,
-    types: tuple[Any, Any],
-    caught: CloseCodes,
-    silences_at_exit: bool,
-    codec: str | None,
-    subprotocols: Sequence[str],
-    max_message_size: int | None,
-    slow_consumer: str,
-    outbox: tuple[int | None, int | None],
-    name: str | None,
-) -> WebSocketRoute:
-    where = f"route {pattern.text!r}"
-    if not inspect.iscoroutinefunction(view):
-        raise ExpectedAsync(f"{where}: {_name(view)!r} must be 'async def'")
-    subprotocols = _strings(where, "subprotocols", subprotocols)
-    if codec is not None and codec not in CODECS:
-        raise RouteError(f"{where}: codec {codec!r} is unknown, use one of {sorted(CODECS)}")
-    if caught is not all and not (
-        isinstance(caught, Collection) and all(isinstance(code, int) for code in caught)
-    ):
-        raise RouteError(f"{where}: caught_close_codes must be a tuple of codes, or all")
-    if slow_consumer not in POLICIES:
-        raise RouteError(
-            f"{where}: slow_consumer {slow_consumer!r} is none of {', '.join(POLICIES)}"
-        )
-    _check_at_least_1(where, "max_message_size", max_message_size, "byte")
-    _check_at_least_1(where, "outbox_messages", outbox[0], "message")
-    _check_at_least_1(where, "outbox_bytes", outbox[1], "byte")
-    for type_ in types:
-        _check_type(where, type_)
-    structured = any(not isinstance(type_, str) or type_ == "json" for type_ in types)
-    if structured and codec is None and not subprotocols:
-        subprotocols = tuple(CODECS)
-    return WebSocketRoute(
-        pattern,
-        view,
-        auto_accept,
-        *types,
-        caught,
-        silences_at_exit,
-        CODECS[codec] if codec else None,
-        subprotocols,
-        max_message_size,
-        slow_consumer,
-        *outbox,
-        name or _name(view),
-    )
-
-
-def _name(view: View) -> str:
-    # A functools.partial has no name of its own.
-    return str(getattr(view, "__name__", view))
-
-
-def _strings(where: str, option: str, values: Sequence[str]) -> tuple[str, ...]:
-    # A lone string is a sequence too, of its characters.
-    if isinstance(values, str):
-        raise RouteError(f"{where}: {option} must be a list, such as [{values!r}]")
-    return tuple(values)
-
-
-def _check_at_least_1(where: str, option: str, value: int | None, unit: str) -> None:
-    if value is not None and value < 1:
-        raise RouteError(f"{where}: {option} must be at least 1 {unit}")
-
-
-def _check_type(where: str, type_: Any) -> None:
-    if isinstance(type_, str):
-        if type_ not in _WORDS:
-            raise RouteError(f"{where}: value type {type_!r} is none of {', '.join(_WORDS)}")
-        return
-    try:
-        CODECS["json"].decoder(type_)
-    except TypeError as error:
-        raise RouteError(f"{where}: messages cannot have type {type_!r}: {error}") from None

@@ -9,13 +9,22 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from server.admission import RETRY_LATER, Admission, Refusal
+from server.auth.access import Access
 from server.exceptions import ServerUnavailable
+from server.gate import Gate
+from server.handshake import Scope
 from server.injection import AppValues, Plan, Planner
 from server.ledger import Ledger
+from server.limits import AdmissionLimits, ConnectionLimits
+from server.origin import Origins
 from server.providers import STORE
+from server.proxies import TrustedProxies
+from server.rates import RateLimiter
 from server.rooms import Rooms
-from server.routes import HTTPRoute, WebSocketRoute
+from server.routes import HTTPRoute
 from server.transport import TransportLimits
+from server.websocket_route import WebSocketRoute
 from workers.bus import Bus, SegmentBus
 
 if TYPE_CHECKING:
@@ -23,7 +32,6 @@ if TYPE_CHECKING:
     from server.websocket import WebSocket
 
 log = logging.getLogger("switchboard.app")
-RETRY_LATER = {"Retry-After": "1"}
 
 
 class AppRuntime:
@@ -35,6 +43,9 @@ class AppRuntime:
         is_refusing: whether new connections are refused because this worker drains.
         stats: counts of rare events by name, for this process; keys come from a closed set.
         max_message_size: bytes, for routes that do not say.
+        connection_limits, access, origins: for routes that do not say.
+        proxies: who may say for whom it speaks.
+        admission: who is let in.
     """
 
     def __init__(
@@ -53,6 +64,13 @@ class AppRuntime:
         self.app_values = AppValues()
         self._make_ledger = make_ledger
         self._ledger: Ledger | None = None
+        self.connection_limits = ConnectionLimits()
+        self.access = Access()
+        self.origins = Origins()
+        self.proxies: TrustedProxies | None = None
+        self.admission = Admission(AdmissionLimits(), lambda: self.ledger)
+        self._rates = RateLimiter()
+        self._gates: dict[WebSocketRoute | HTTPRoute, Gate] = {}
         self._planner = Planner(STORE, connection_types)
         self._plans: dict[WebSocketRoute | HTTPRoute, Plan] = {}
 
@@ -88,12 +106,16 @@ class AppRuntime:
 
     # -- admission -----------------------------------------------------------------------------
 
-    def unavailable(self) -> str | None:
-        """Say why no connection can be taken now, or None."""
+    def refusal(self, scope: Scope) -> Refusal | None:
+        """Return what is against any handshake now, or against the size of this one."""
+        return self._unavailable() or self.admission.refusal(scope)
+
+    def _unavailable(self) -> Refusal | None:
         if self.is_refusing:
-            return "The server is about to stop"
+            return Refusal(503, "The server is about to stop", headers=RETRY_LATER)
         if self.ledger.is_full:
-            return f"The worker has {self.ledger.capacity} connections, its limit"
+            detail = f"The worker has {self.ledger.capacity} connections, its limit"
+            return Refusal(503, detail, headers=RETRY_LATER)
         return None
 
     async def admit(self, ws: "Connection") -> None:
@@ -102,11 +124,25 @@ class AppRuntime:
         Raises:
             ServerUnavailable: that is not possible now; its handshake has been refused.
         """
-        problem = self.unavailable()
-        if problem is not None:
-            await ws.deny(503, {"detail": problem}, RETRY_LATER)
-            raise ServerUnavailable(problem)
+        refusal = self._unavailable()
+        if refusal is not None:
+            await ws.deny(refusal.status, {"detail": refusal.detail}, refusal.headers)
+            raise ServerUnavailable(refusal.detail)
         self.ledger.enter(ws)
+
+    def gate(self, route: WebSocketRoute | HTTPRoute) -> Gate:
+        """Return the gate of a route in this app."""
+        gate = self._gates.get(route)
+        if gate is None:
+            is_websocket = isinstance(route, WebSocketRoute)
+            gate = self._gates[route] = Gate(
+                route,
+                access=route.access.over(self.access),
+                origins=(route.origins if is_websocket else None) or self.origins,
+                limits=(route.limits if is_websocket else None) or self.connection_limits,
+                rates=self._rates,
+            )
+        return gate
 
     # -- plans ---------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from server import App
 from server.connection import Connection
 from server.ledger import Ledger, Recorded
 from server.outbox import PipelinedOutbox
-from server.routes import WebSocketRoute
+from server.websocket_route import WebSocketRoute
 from server.websocket import WebSocket
 from workers.segment import Segment
 

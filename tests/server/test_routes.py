@@ -8,7 +8,7 @@ import pytest
 
 from server import ExpectedAsync, RouteError, Router
 from server.codecs import CODECS, JSON, MSGPACK
-from server.routes import WebSocketRoute
+from server.websocket_route import WebSocketRoute
 from server.transport import TransportLimits
 
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from server.realtime.deadlines import TICK_S, Deadlines, deadlines
+from server.deadlines import TICK_S, Deadlines, deadlines
 
 
 class Thing:

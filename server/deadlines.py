@@ -1,4 +1,4 @@
-"""Owns the deadlines of realtime connections: one timer for all of a loop; knows no frame."""
+"""Owns the deadlines of connections: one timer for all of a loop; knows nothing of what is due."""
 
 import asyncio
 import math
