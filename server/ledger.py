@@ -16,6 +16,7 @@ from starlette.datastructures import Address
 from server import logs
 from server.close_codes import OWN_CODES, CloseCode
 from server.handshake import Handshake, Scope
+from server.limits import LIMITS
 from server.metrics.catalog import INITIATORS, POLICIES, UNMATCHED
 from workers.counters import CounterTable, RouteCounters
 from workers.layout import CLIENT, ROW, SERVER, WORD_BYTES, Labels, Sizes
@@ -325,6 +326,10 @@ class Ledger:
     def slow(self, route: "WebSocketRoute", policy: str) -> None:
         """Count what was done about a slow client; one of `POLICIES`."""
         self._of(route).slow(POLICIES.index(policy))
+
+    def limited(self, route: "WebSocketRoute | None", limit: str) -> None:
+        """Count what a limit, one of `LIMITS`, has stopped; None: no route took it."""
+        self._of(route).limited(LIMITS.index(limit))
 
     def _of(self, route: "WebSocketRoute | None") -> RouteCounters:
         counters = self._counters.get(route)

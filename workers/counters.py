@@ -11,6 +11,7 @@ from workers.layout import (
     CODES,
     COUNTERS,
     INITIATORS,
+    LIMITS_MAX,
     POLICIES,
     STATUSES,
     WORD_BYTES,
@@ -33,6 +34,7 @@ _OPENED, _OPEN, _CLOSED = _AT["opened"], _AT["open"], _AT["closed"]
 _MESSAGES_IN, _MESSAGES_OUT = _AT["messages_in"], _AT["messages_out"]
 _BYTES_IN, _BYTES_OUT = _AT["bytes_in"], _AT["bytes_out"]
 _REFUSED, _ERRORS, _SLOW = _AT["refused"], _AT["errors"], _AT["slow"]
+_LIMITED = _AT["limited"]
 _DURATION, _DURATION_SUM = _AT["duration"], _AT["duration_sum_ns"]
 _HANDLING, _HANDLING_SUM = _AT["handling"], _AT["handling_sum_ns"]
 _BLOCK = struct.Struct(f"{BLOCK_WORDS}Q")
@@ -84,6 +86,10 @@ class RouteCounters:
     def slow(self, policy_index: int) -> None:
         """Count an action against a slow consumer."""
         self._count(_SLOW + policy_index)
+
+    def limited(self, limit_index: int) -> None:
+        """Count what a limit has stopped."""
+        self._count(_LIMITED + limit_index)
 
     def _count(self, at: int) -> None:
         words = self._words
@@ -138,7 +144,7 @@ class Block:
 
     Attributes:
         closed: at code index * INITIATORS + initiator.
-        refused, slow: by the index of the status, of the policy.
+        refused, slow, limited: by the index of the status, of the policy, of the limit.
         duration, handling: how many were within each bucket alone, the last without a bound.
     """
 
@@ -152,6 +158,7 @@ class Block:
     bytes_out: int = 0
     errors: int = 0
     slow: list[int] = field(default_factory=lambda: [0] * POLICIES)
+    limited: list[int] = field(default_factory=lambda: [0] * LIMITS_MAX)
     duration: list[int] = field(default_factory=lambda: [0] * (len(DURATION_BUCKETS_S) + 1))
     duration_sum_ns: int = 0
     handling: list[int] = field(default_factory=lambda: [0] * (len(HANDLING_BUCKETS_S) + 1))
@@ -174,6 +181,7 @@ def _block(values: Sequence[int]) -> Block:
         bytes_out=values[_BYTES_OUT],
         errors=values[_ERRORS],
         slow=list(values[_SLOW : _SLOW + POLICIES]),
+        limited=list(values[_LIMITED : _LIMITED + LIMITS_MAX]),
         duration=list(values[_DURATION : _DURATION + len(DURATION_BUCKETS_S) + 1]),
         duration_sum_ns=values[_DURATION_SUM],
         handling=list(values[_HANDLING : _HANDLING + len(HANDLING_BUCKETS_S) + 1]),

@@ -4,6 +4,7 @@ The tables are data, in the manner of the header of h11's state machine: everyth
 computed from them. Offsets are in words unless a name says bytes. See docs/topics/shared-memory.md.
 """
 
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from workers.fields import places as places
 from workers.room_tables import BUS_WORDS, JOURNAL_WORDS, MEMBERSHIP_WORDS, ROOM_WORDS
 
 MAGIC = 0x6462_6863_7469_7773  # "switchbd", which also tells the byte order
-VERSION = 2
+VERSION = 3
 
 # Index spaces: how many there may be at most.
 CODES = 64
@@ -26,7 +27,10 @@ INITIATORS = 3
 STATUSES = 32
 BUCKETS = 20  # of a histogram, the one without an upper bound included
 POLICIES = 8
+LIMITS_MAX = 24
 WORKERS = 256
+TALLY_KINDS = 2
+TALLY_ROWS = 3  # counters that each key has in a sketch
 
 CLIENT, SERVER, CRASH = 0, 1, 2  # initiators of a close
 OTHER = 0  # the index of the label for routes, codes and statuses that have none
@@ -67,6 +71,13 @@ class RowState(IntEnum):
     CLOSING = 2
 
 
+class TallyKind(IntEnum):
+    """What connections are tallied by."""
+
+    IP = 0
+    USER = 1
+
+
 _SUPERVISOR = "supervisor"
 _WORKER = "its worker"
 _HEIR = "its worker, after its death the reaper"
@@ -88,6 +99,7 @@ HEADER = (
     Field("ring_words", 1, "words", _SUPERVISOR, "of the journal's ring"),
     Field("created_ns", 1, "unix ns", _SUPERVISOR, "when the segment was made"),
     Field("epoch", 1, "", _SUPERVISOR, "63 random bits: offsets of another epoch mean nothing"),
+    Field("salt", 2, "", _SUPERVISOR, "128 random bits: the secret that tallies are hashed with"),
     Field("server_state", 1, "ServerState", _SUPERVISOR, "of the server as a whole"),
     Field("port", 1, "", _SUPERVISOR, "where clients connect"),
     Field("admin_port", 1, "", _SUPERVISOR, "where metrics are; 0 nowhere"),
@@ -126,6 +138,8 @@ SAID = (
     Field("rows_high", 1, "rows", _HEIR, "from here on none was used since the last reaping"),
     Field("outbox_messages", 1, "messages", _WORKER, "that wait for slow peers"),
     Field("outbox_bytes", 1, "bytes", _WORKER, "that wait for slow peers"),
+    Field("connections", 1, "", _HEIR, "WebSockets it serves, handshakes under way included"),
+    Field("tallied", TALLY_KINDS, "", _HEIR, "by kind: 1 if its sketch may hold more than zeros"),
 )
 
 COUNTERS = (
@@ -140,6 +154,7 @@ COUNTERS = (
     Field("bytes_out", 1, "bytes", _HEIR, "sent"),
     Field("errors", 1, "errors", _HEIR, "of handlers"),
     Field("slow", POLICIES, "actions", _HEIR, "against slow consumers, by policy"),
+    Field("limited", LIMITS_MAX, "", _HEIR, "what a limit has stopped, by limit"),
     Field("duration", BUCKETS, "connections", _HEIR, "closed, by how long they were open"),
     Field("duration_sum_ns", 1, "ns", _HEIR, "the sum of that"),
     Field("handling", BUCKETS, "messages", _HEIR, "handled, by how long that took"),
@@ -166,6 +181,10 @@ ROW = (
     Field("user", 8, "UTF-8", _HEIR, "user id; empty if there is none"),
     Field("path", 10, "UTF-8", _HEIR, "of the request, without its query"),
 )
+
+# A tally is no table: for each slot and kind TALLY_ROWS rows of so many counters as
+# `Layout.tally_columns` says, 32 bits each. Its writer is the slot's worker, then the reaper.
+TALLY_COUNTER_BYTES = 4
 
 
 HEADER_WORDS = length(HEADER)
@@ -217,7 +236,11 @@ class Layout:
         self.slots = self.labels + sizes.routes * LABEL_WORDS
         self.blocks = self.slots + sizes.slots * SLOT_WORDS
         self.rows = self.blocks + sizes.slots * sizes.routes * BLOCK_WORDS
-        self.bus = self.rows + sizes.slots * sizes.rows_per_slot * ROW_WORDS
+        self.tallies = self.rows + sizes.slots * sizes.rows_per_slot * ROW_WORDS
+        # At least four for each connection, and a power of two, so that a mask takes a column.
+        self.tally_columns = 1 << (4 * sizes.rows_per_slot - 1).bit_length()
+        self.tally_words = TALLY_ROWS * self.tally_columns * TALLY_COUNTER_BYTES // WORD_BYTES
+        self.bus = self.tallies + sizes.slots * TALLY_KINDS * self.tally_words
         self.memberships = self.bus + sizes.slots * BUS_WORDS
         self.rooms = self.memberships + sizes.slots * sizes.memberships_per_slot * MEMBERSHIP_WORDS
         self.room_words = ROOM_WORDS + sizes.slots
@@ -245,6 +268,10 @@ class Layout:
     def row(self, slot: int, row: int) -> int:
         """Return where a connection's row begins; those of a slot are adjacent."""
         return self.rows + (slot * self.sizes.rows_per_slot + row) * ROW_WORDS
+
+    def tally(self, slot: int, kind: int) -> int:
+        """Return where a slot's tally of a kind begins; those of a slot are adjacent."""
+        return self.tallies + (slot * TALLY_KINDS + kind) * self.tally_words
 
     def bus_of(self, slot: int) -> int:
         """Return where a slot's words on the journal begin."""
@@ -282,6 +309,19 @@ def changing(words: memoryview, sequence: int) -> Iterator[None]:
     words[sequence] = odd
     yield
     words[sequence] = odd + 1
+
+
+_fence = threading.Lock()
+
+
+def fence() -> None:
+    """Have all that this process has stored be seen before what it reads from here on.
+
+    A processor keeps stores back for a moment, while it reads on. To take a lock, which this
+    does, is an instruction that it never does with stores kept back.
+    """
+    with _fence:
+        pass
 
 
 _HASTY_TRIES = 20

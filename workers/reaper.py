@@ -1,4 +1,4 @@
-"""Owns what becomes of a dead worker's counters, rows and memberships; knows not how it died.
+"""Owns what becomes of what a dead worker counted and entered; knows not how it died.
 
 It runs in the supervisor, once the process has been waited for: there is no other writer.
 """
@@ -22,10 +22,11 @@ from workers.memberships import end_all
 from workers.registry import row_states
 from workers.room_directory import RoomDirectory
 from workers.segment import Segment
+from workers.tallies import clear
 
 _BLOCK = places(COUNTERS)
 _ROW = places(ROW)
-_HIGH = places(SAID)["rows_high"]
+_SAID = places(SAID)
 _NS = 1_000_000_000
 
 
@@ -38,7 +39,7 @@ class Reaped:
 
 
 def reap(segment: Segment, slot_number: int, *, crash_code_index: int, now_ns: int) -> Reaped:
-    """Close what is open in a slot as crashed, end its memberships, free its rows.
+    """Close what is open in a slot as crashed, end its memberships and tallies, free its rows.
 
     The rule is that of docs/topics/shared-memory.md. It may be run again at any time, also after
     it was interrupted: what has been done is not done twice.
@@ -61,7 +62,10 @@ def reap(segment: Segment, slot_number: int, *, crash_code_index: int, now_ns: i
     RoomDirectory(segment).leave_all(slot_number)
     for row in taken:
         segment.words[row + _ROW["state"]] = RowState.FREE
-    segment.words[segment.layout.said(slot_number) + _HIGH] = 0
+    said = segment.layout.said(slot_number)
+    segment.words[said + _SAID["rows_high"]] = 0
+    segment.words[said + _SAID["connections"]] = 0
+    clear(segment, slot_number)
     return Reaped(connections, len(taken))
 
 

@@ -28,13 +28,14 @@ from workers.layout import (
     cut,
     places,
 )
+from workers.mappings import make_file, make_private, room_problem
 
 OTHER_NAME = "other"
 
 _SOCKET_PATH_BYTES = 107  # unix(7): sun_path without its last zero
-_MIB = 2**20
 _AT = places(HEADER)
 _WORDS = {field.name: field.words for field in (*HEADER, *LABEL)}
+_SALT = slice(_AT["salt"] * WORD_BYTES, (_AT["salt"] + _WORDS["salt"]) * WORD_BYTES)
 _SIZES = (
     "workers",
     "slots",
@@ -109,10 +110,11 @@ class Segment:
             ) from None
         path = directory / FILE_NAME
         try:
-            memory = _allocate(path, layout.size_bytes)
+            memory = make_file(path, layout.size_bytes)
         except OSError as error:
             shutil.rmtree(directory, ignore_errors=True)
-            raise SegmentError(_allocation_problem(directory, layout, error)) from None
+            problem = room_problem(directory.parent, layout.size_bytes, error)
+            raise SegmentError(problem) from None
         segment = cls(memory, layout, path)
         segment._fill(routes, codes, statuses, app, host, port)
         return segment
@@ -128,14 +130,7 @@ class Segment:
     ) -> "Segment":
         """Return a segment of this process alone; what is not used costs no memory."""
         layout = Layout(sizes)
-        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
-        memory = mmap.mmap(-1, layout.size_bytes, flags=flags)
-        if hasattr(mmap, "MADV_NOHUGEPAGE"):  # one row in use would cost 2 MiB
-            try:
-                memory.madvise(mmap.MADV_NOHUGEPAGE)
-            except OSError:  # a kernel without huge pages
-                pass
-        segment = cls(memory, layout, None)
+        segment = cls(make_private(layout.size_bytes), layout, None)
         segment._fill(routes, codes, statuses, "", "", 0)
         return segment
 
@@ -177,6 +172,7 @@ class Segment:
             words[_AT[name]] = getattr(self.sizes, name)
         words[_AT["created_ns"]] = time.time_ns()
         words[_AT["epoch"]] = secrets.randbits(63)
+        self.bytes[_SALT] = secrets.token_bytes(_SALT.stop - _SALT.start)
         words[_AT["port"]] = port
         self._put_text(_AT["app"], _WORDS["app"], app)
         self._put_text(_AT["host"], _WORDS["host"], host)
@@ -308,6 +304,11 @@ class Segment:
         return self.words[_AT["supervisor_pid"]]
 
     @property
+    def salt(self) -> bytes:
+        """The secret that keys are hashed with, so that nobody outside finds two with one hash."""
+        return bytes(self.bytes[_SALT])
+
+    @property
     def created_ns(self) -> int:
         """When the segment was made, in unix nanoseconds."""
         return self.words[_AT["created_ns"]]
@@ -352,25 +353,6 @@ class Segment:
 def _label(name: str) -> str:
     """Return as much of a route's name as its label holds."""
     return cut(name, (_WORDS["name"] - 1) * WORD_BYTES).decode()
-
-
-def _allocate(path: Path, size_bytes: int) -> mmap.mmap:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        os.posix_fallocate(descriptor, 0, size_bytes)
-        return mmap.mmap(descriptor, size_bytes)
-    finally:
-        os.close(descriptor)
-
-
-def _allocation_problem(directory: Path, layout: Layout, error: OSError) -> str:
-    free_bytes = shutil.disk_usage(directory.parent).free
-    return (
-        f"{directory.parent} cannot hold the segment ({error.strerror}): it needs"
-        f" {layout.size_bytes / _MIB:.1f} MiB, {free_bytes / _MIB:.1f} MiB are free; take fewer"
-        " --registry-rows, a smaller --journal-mib, a bigger /dev/shm (docker: --shm-size), or"
-        " another --runtime-dir"
-    )
 
 
 def _check(memory: mmap.mmap, path: Path) -> Layout:

@@ -14,6 +14,8 @@ from workers.layout import (
     Assignment,
     SlotState,
     changing,
+    fence,
+    length,
     places,
     take,
 )
@@ -23,6 +25,14 @@ _ASSIGNED = places(ASSIGNED)
 _SAID = places(SAID)
 _OPEN = places(COUNTERS)["open"]
 _ASSIGNED_STRUCT = struct.Struct(f"{ASSIGNED_WORDS}Q")
+_BEGIN_AT_0 = (
+    "heartbeat_ns",
+    "lag_ns",
+    "lag_max_ns",
+    "outbox_messages",
+    "outbox_bytes",
+    "connections",
+)
 _SAID_STRUCT = struct.Struct(f"{SLOT_WORDS - ASSIGNED_WORDS}Q")
 
 
@@ -104,8 +114,8 @@ class Slots:
             take(self._words, at + ASSIGNED_WORDS, SLOT_WORDS - ASSIGNED_WORDS)
         )
         if said[_SAID["generation"]] != generation:  # that was the slot's last worker
-            said = (0, generation, SlotState.STARTING, *[0] * (len(SAID) - 3))
-        _, _, state, heartbeat_ns, lag_ns, lag_max_ns, _, outbox_messages, outbox_bytes = said
+            said = (0, generation, SlotState.STARTING, *[0] * (length(SAID) - 3))
+        _, _, state, heartbeat_ns, lag_ns, lag_max_ns, _, outbox_messages, outbox_bytes, *_ = said
         return SlotInfo(
             number=number,
             index=index,
@@ -154,7 +164,7 @@ class OwnSlot:
         with changing(self._words, 0):
             self._words[_SAID["generation"]] = generation
             self._words[_SAID["state"]] = SlotState.STARTING
-            for name in ("heartbeat_ns", "lag_ns", "lag_max_ns", "outbox_messages", "outbox_bytes"):
+            for name in _BEGIN_AT_0:
                 self._words[_SAID[name]] = 0
 
     def set_state(self, state: SlotState) -> None:
@@ -175,3 +185,25 @@ def say_waiting(segment: Segment, slot: int, messages: int, size_bytes: int) -> 
     at = segment.layout.said(slot)
     segment.words[at + _SAID["outbox_messages"]] = messages
     segment.words[at + _SAID["outbox_bytes"]] = size_bytes
+
+
+class ConnectionCounts:
+    """How many WebSockets each worker serves, handshakes under way included.
+
+    They are for a limit on all workers: a worker says how many it would have, looks at the total,
+    and says the old number again if that is too high. See docs/adr/0008 for why this order.
+    """
+
+    def __init__(self, segment: Segment) -> None:
+        layout = segment.layout
+        first = layout.said(0) + _SAID["connections"]
+        self._words = segment.words[first : layout.blocks : SLOT_WORDS]  # one of each slot
+
+    def say(self, slot: int, count: int) -> None:
+        """Say how many the slot's worker serves, for that worker only; others see it at once."""
+        self._words[slot] = count
+        fence()
+
+    def total(self) -> int:
+        """Return how many WebSockets all workers serve."""
+        return sum(self._words.tolist())

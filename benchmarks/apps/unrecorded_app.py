@@ -95,6 +95,9 @@ class NoLedger(Ledger):
     def slow(self, route: WebSocketRoute, policy: str) -> None:
         """Count nothing."""
 
+    def limited(self, route: WebSocketRoute | None, limit: str) -> None:
+        """Count nothing."""
+
 
 class UnrecordedApp(App):
     """An app whose place in the server comes with a ledger that writes nothing."""

@@ -7,6 +7,7 @@ name a series that the others do not have.
 from dataclasses import dataclass
 from typing import Literal
 
+from server.limits import LIMITS
 from workers.counters import DURATION_BUCKETS_S, HANDLING_BUCKETS_S
 from workers.room_tables import LATENCY_BUCKETS_S
 
@@ -77,6 +78,7 @@ LABELS = (
         "what was done about a slow client; `full` is a message that a full queue did not take",
         POLICIES,
     ),
+    Label("limit", "which limit it was", LIMITS),
     Label("state", "what the worker is doing", WORKER_STATES),
     Label("outcome", "whether a member that came back was sent all that it had missed", OUTCOMES),
     Label("version", "of Switchboard"),
@@ -106,6 +108,12 @@ _CONNECTIONS = (
         "counter",
         ("route", "status"),
         "Handshakes answered with an HTTP status instead of a connection.",
+    ),
+    Metric(
+        "ws_limited_total",
+        "counter",
+        ("route", "limit"),
+        "What a limit has stopped: handshakes, messages, joins or connections.",
     ),
 )
 _MESSAGES = (

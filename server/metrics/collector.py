@@ -22,6 +22,7 @@ from prometheus_client.utils import floatToGoString
 
 import server
 from server.health import readiness
+from server.limits import LIMITS
 from server.metrics.catalog import INITIATORS, METRICS, OTHER, POLICIES, WORKER_STATES
 from server.metrics.process import process_use
 from server.metrics.rooms import room_samples, worker_values
@@ -172,7 +173,9 @@ def _route_counters(segment: Segment, routes: Routes) -> Iterator[Metric]:
     policies = [{"policy": policy} for policy in POLICIES]
     yield _counted("ws_connections_closed_total", "closed", ends, routes)
     yield _counted("ws_handshakes_rejected_total", "refused", statuses, routes)
+    limits = [{"limit": limit} for limit in LIMITS]
     yield _counted("ws_slow_consumers_total", "slow", policies, routes)
+    yield _counted("ws_limited_total", "limited", limits, routes)
 
 
 def _number(number: int) -> str:

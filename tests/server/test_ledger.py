@@ -13,6 +13,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from server import App, Depends, WebSocket, WebSocketClose, WebSocketDisconnect
+from server.limits import LIMITS
 from server.testing import WebSocketTestClient
 from server.transport import TransportLimits
 from tests.server.ledger_books import (
@@ -20,6 +21,7 @@ from tests.server.ledger_books import (
     Books,
     Peer,
     books,
+    counters,
     leaving,
     one_closed,
     one_refused,
@@ -29,7 +31,9 @@ from tests.server.ledger_books import (
 )
 from tests.support.embedded import embedded
 from tests.support.scopes import websocket_scope
-from workers.layout import CLIENT, SERVER
+from workers.layout import CLIENT, SERVER, TallyKind
+from workers.slots import ConnectionCounts
+from workers.tallies import OwnTallies
 
 Body = Callable[[WebSocket], Awaitable[Any]]
 
@@ -177,6 +181,34 @@ async def test_what_refuses_before_the_view_is_counted(app: App) -> None:
     assert books(app, "/{floor}") == Books(refused={400: 2, 422: 1})
     assert books(app, "/gated/in") == one_refused(401)
     assert books(app, "unmatched") == Books(refused={403: 2})
+
+
+def test_what_a_limit_has_stopped_is_counted_on_its_route(app: App) -> None:
+    app.websocket_route("/")(view_of(returns))
+    ledger, (route,) = app.runtime.ledger, app.websocket_list
+
+    for limit in ("message_rate", "message_rate", LIMITS[-1]):
+        ledger.limited(route, limit)
+    ledger.limited(None, "connections_per_ip")
+    with pytest.raises(ValueError, match="not in tuple"):
+        ledger.limited(route, "no such limit")
+
+    assert limited(app, "/") == {"message_rate": 2, LIMITS[-1]: 1}
+    assert limited(app, "unmatched") == {"connections_per_ip": 1}
+
+
+def limited(app: App, route: str) -> dict[str, int]:
+    found = counters(app, route).limited
+    assert not any(found[len(LIMITS) :])
+    return {limit: count for limit, count in zip(LIMITS, found, strict=False) if count}
+
+
+def test_an_app_by_itself_has_tallies(app: App) -> None:
+    ledger = app.runtime.ledger
+    tallies, counts = OwnTallies(ledger.segment, ledger.slot), ConnectionCounts(ledger.segment)
+    tallies.add(TallyKind.IP, "192.0.2.1")
+    counts.say(ledger.slot, 3)
+    assert (tallies.count(TallyKind.IP, "192.0.2.1"), counts.total()) == (1, 3)
 
 
 async def test_an_invalid_message_on_a_typed_route_is_1007(app: App) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from workers.layout import WORD_BYTES
 from workers.segment import Segment
@@ -33,20 +33,30 @@ class Fuse:
 class FusedView:
     """A memoryview of words or bytes, or a part of one, of which each store goes by a fuse."""
 
-    def __init__(self, view: memoryview, fuse: Fuse, start: int = 0) -> None:
+    def __init__(self, view: memoryview, fuse: Fuse, start: int = 0, step: int = 1) -> None:
         self._view = view
         self._fuse = fuse
         self._start = start
+        self._step = step
 
     def __getitem__(self, key: Any) -> Any:
         if isinstance(key, slice):
-            return FusedView(self._view[key], self._fuse, self._start + (key.start or 0))
+            start, step = self._place(key.start or 0), self._step * (key.step or 1)
+            return FusedView(self._view[key], self._fuse, start, step)
         return self._view[key]
 
     def __setitem__(self, key: Any, value: Any) -> None:
         first = key.start if isinstance(key, slice) else key
-        self._fuse.burn((self._start + first) * self._view.itemsize // WORD_BYTES)
+        self._fuse.burn(self._place(first) * self._view.itemsize // WORD_BYTES)
         self._view[key] = value
+
+    def _place(self, index: int) -> int:
+        return self._start + index * self._step
+
+    def cast(self, code: Literal["I"]) -> "FusedView":
+        view = self._view.cast(code)
+        start = self._start * self._view.itemsize // view.itemsize
+        return FusedView(view, self._fuse, start)
 
     def __bytes__(self) -> bytes:
         return bytes(self._view)

@@ -245,9 +245,11 @@ class Machine(RuleBasedStateMachine):
         counters, block = worker.table.route(route), self.block(worker, route)
         counters.refused(at)
         counters.slow(at)
+        counters.limited(at)
         counters.error()
         block.refused[at] += 1
         block.slow[at] += 1
+        block.limited[at] += 1
         block.errors += 1
 
     # What must hold

@@ -34,6 +34,7 @@ from workers.layout import (
     COUNTERS,
     CRASH,
     INITIATORS,
+    LIMITS_MAX,
     POLICIES,
     SERVER,
     STATUSES,
@@ -96,6 +97,13 @@ def test_errors() -> None:
 @pytest.mark.parametrize("policy", [0, POLICIES - 1])
 def test_slow(policy: int) -> None:
     assert block_after(lambda counters: counters.slow(policy)) == Block(slow=only(POLICIES, policy))
+
+
+@pytest.mark.parametrize("limit", [0, LIMITS_MAX - 1])
+def test_limited(limit: int) -> None:
+    assert block_after(lambda counters: counters.limited(limit)) == Block(
+        limited=only(LIMITS_MAX, limit)
+    )
 
 
 def test_handled() -> None:
@@ -207,6 +215,7 @@ def test_totals_are_the_sum_of_the_blocks() -> None:
             counters.handled(number / 1000)
         counters.closed(1, SERVER, slot * 10.0)
         counters.slow(slot)
+        counters.limited(slot)
         counters.refused(slot)
         block = read_block(segment, slot, 1)
         assert block is not None

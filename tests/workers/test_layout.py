@@ -1,5 +1,7 @@
 """The tables of the segment: every word once, aligned, and within the file."""
 
+from threading import Thread
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,12 +15,17 @@ from workers.layout import (
     ROW,
     ROW_WORDS,
     SAID,
+    TALLY_COUNTER_BYTES,
+    TALLY_KINDS,
+    TALLY_ROWS,
     WORD_BYTES,
     Field,
     Layout,
     Sizes,
+    TallyKind,
     changing,
     cut,
+    fence,
     length,
     places,
     take,
@@ -70,7 +77,10 @@ def test_parts_follow_each_other_without_a_gap(sizes: Sizes) -> None:
     assert found.block(0, sizes.routes) == found.block(1, 0)
     assert found.block(sizes.slots, 0) == found.row(0, 0)
     assert found.row(0, sizes.rows_per_slot) == found.row(1, 0)
-    assert found.row(sizes.slots, 0) == found.bus_of(0)
+    assert found.row(sizes.slots, 0) == found.tally(0, 0)
+    assert found.tally(0, TALLY_KINDS) == found.tally(1, 0)
+    assert found.tally(0, 1) * WORD_BYTES % TALLY_COUNTER_BYTES == 0
+    assert found.tally(sizes.slots, 0) == found.bus_of(0)
     assert found.bus_of(1) - found.bus_of(0) == length(room_tables.BUS)
     assert found.bus_of(sizes.slots) == found.membership(0, 0)
     assert found.membership(0, 1) - found.membership(0, 0) == length(room_tables.MEMBERSHIP)
@@ -82,6 +92,20 @@ def test_parts_follow_each_other_without_a_gap(sizes: Sizes) -> None:
     assert found.room(found.room_entries) == found.journal
     assert found.ring - found.journal == length(room_tables.JOURNAL)
     assert (found.ring + sizes.ring_words) * WORD_BYTES == found.size_bytes
+
+
+@given(SIZES)
+def test_a_tally_has_at_least_four_columns_for_each_connection(sizes: Sizes) -> None:
+    found = Layout(sizes)
+    assert 4 * sizes.rows_per_slot <= found.tally_columns < 8 * sizes.rows_per_slot
+    assert found.tally_columns.bit_count() == 1
+    counters = TALLY_ROWS * found.tally_columns
+    assert found.tally_words * WORD_BYTES == counters * TALLY_COUNTER_BYTES
+
+
+def test_every_kind_of_tally_has_a_place() -> None:
+    assert [*TallyKind] == [*range(TALLY_KINDS)]
+    assert memoryview(bytes(4)).cast("I").itemsize == TALLY_COUNTER_BYTES
 
 
 def test_what_is_last_in_a_room_is_last_among_broadcasts() -> None:
@@ -143,6 +167,21 @@ def test_a_writing_that_failed_is_put_right_by_the_next() -> None:
     with changing(words, 0):
         assert words[0] == 1
     assert words[0] == 2
+
+
+def test_a_fence_holds_nobody_up() -> None:
+    """It is no lock: threads of a process pass it one after the other."""
+
+    def pass_often() -> None:
+        for _ in range(1000):
+            fence()
+
+    threads = [Thread(target=pass_often) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=10)
+    assert not any(thread.is_alive() for thread in threads)
 
 
 def test_a_copy_is_of_all_words() -> None:

@@ -86,6 +86,18 @@ def test_no_two_segments_have_the_same_epoch() -> None:
     assert len({private().epoch for _ in range(10)}) == 10
 
 
+def test_every_segment_has_a_secret_of_its_own_that_all_its_processes_know(tmp_path: Path) -> None:
+    salts = {private().salt for _ in range(10)}
+    assert len(salts) == 10
+    assert {len(salt) for salt in salts} == {16}
+    with shared(tmp_path) as made:
+        assert made.path is not None
+        reader = Segment.attach(made.path, writable=False)
+        assert reader.salt == made.salt
+        assert made.server_state == ServerState.STARTING  # it wrote no further than its field
+        reader.close()
+
+
 # Labels
 
 
@@ -216,7 +228,7 @@ def too_long(path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "problem"),
     [
-        (lambda path: put_word(path, "version", 1), "has version 1 and this program reads 2: use"),
+        (lambda path: put_word(path, "version", 1), "has version 1 and this program reads 3: use"),
         (lambda path: put_word(path, "magic", 0), "is no segment: name that of a running server"),
         (lambda path: path.write_bytes(b"x" * 9000), "is no segment: name"),
         (lambda path: path.write_bytes(b"x"), "is not whole: start the server again"),

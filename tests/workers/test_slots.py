@@ -9,8 +9,8 @@ import pytest
 from tests.workers.memory_support import collect, never_give_up, private, shared, writer
 from workers.counters import CounterTable
 from workers.layout import CLIENT, SlotState
-from workers.segment import SegmentError
-from workers.slots import OwnSlot, Slots
+from workers.segment import Segment, SegmentError
+from workers.slots import ConnectionCounts, OwnSlot, Slots
 
 
 def test_a_fresh_slot_is_free() -> None:
@@ -103,6 +103,48 @@ def test_connections_are_those_open_on_all_routes() -> None:
         table.route(route).opened()
     table.route(1).closed(1, CLIENT, 1.0)
     assert slots.info(number).connections == 3
+
+
+def test_what_workers_serve_is_added_up() -> None:
+    """Each says a number, in a word of its own; nothing else that it says is touched."""
+    segment = private()
+    counts, slots = ConnectionCounts(segment), Slots(segment)
+    workers = [OwnSlot(segment, slots.assign(index, index + 1)) for index in range(4)]
+    for number, worker in enumerate(workers):
+        worker.set_state(SlotState.READY)
+        worker.beat(number, number)
+    before = slots.all()
+    assert counts.total() == 0
+    for number in range(4):
+        counts.say(number, 10**number)
+    assert counts.total() == ConnectionCounts(segment).total() == 1111
+    counts.say(2, 99)
+    assert counts.total() == 1110
+    assert slots.all() == before
+
+
+def test_a_new_worker_of_a_slot_serves_nobody_yet() -> None:
+    segment = private()
+    counts, slots = ConnectionCounts(segment), Slots(segment)
+    number = slots.assign(0, 1)
+    counts.say(number, 7)
+    counts.say(number + 1, 1)
+    slots.release(number)
+    assert slots.assign(0, 2) == number
+    OwnSlot(segment, number)
+    assert counts.total() == 1
+
+
+def test_another_process_reads_what_is_served(tmp_path: Path) -> None:
+    with shared(tmp_path) as segment:
+        assert segment.path is not None
+        ConnectionCounts(segment).say(3, 5)
+        reader = Segment.attach(segment.path, writable=False)
+        counts = ConnectionCounts(reader)
+        assert counts.total() == 5
+        with pytest.raises(TypeError, match="read-only"):
+            counts.say(0, 1)
+        reader.close()
 
 
 def test_a_reader_sees_whole_beats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from prometheus_client.metrics_core import Metric
 from prometheus_client.samples import Sample
 
+from server.limits import LIMITS
 from server.metrics.catalog import POLICIES
 from server.metrics.collector import SegmentCollector
 from workers.counters import CounterTable, RouteCounters
@@ -64,6 +65,8 @@ def touched() -> Segment:
                 counters.refused(status)
             for policy in range(len(POLICIES)):
                 counters.slow(policy)
+            for limit in range(len(LIMITS)):
+                counters.limited(limit)
             counters.handled(0.001)
             counters.error()
             counters.traffic(1, 10, 2, 20)

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from server.limits import LIMITS
 from server.metrics.catalog import (
     INITIATORS,
     LABELS,
@@ -88,5 +89,6 @@ def test_values_of_labels_are_in_the_order_of_their_index():
     assert INITIATORS.index("crash") == layout.CRASH
     assert len(INITIATORS) == layout.INITIATORS
     assert len(POLICIES) <= layout.POLICIES
+    assert len(LIMITS) <= layout.LIMITS_MAX
     used = [state.name.lower() for state in SlotState if state is not SlotState.FREE]
     assert list(WORKER_STATES) == used

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import server
+from server.limits import LIMITS
 from server.metrics.catalog import METRICS, POLICIES
 from server.metrics.collector import SegmentCollector
 from tests.server.metrics.segments import (
@@ -89,6 +90,7 @@ def test_what_never_happened_has_no_series():
         "ws_connections_closed_total",
         "ws_handshakes_rejected_total",
         "ws_slow_consumers_total",
+        "ws_limited_total",
     ):
         assert samples(quiet, name) == []
 
@@ -156,6 +158,20 @@ def test_slow_consumers_by_policy():
     for index in range(len(POLICIES)):
         counters.slow(index)
     assert values(busy, "ws_slow_consumers_total") == {("/echo", name): 1 for name in POLICIES}
+
+
+def test_what_limits_have_stopped():
+    """By route, and over all workers."""
+    busy = segment()
+    workers = [Worker(busy, index, generation=index + 1) for index in range(2)]
+    for index in range(len(LIMITS)):
+        workers[index % 2].route("/echo").limited(index)
+    for worker in workers:
+        worker.route("unmatched").limited(LIMITS.index("connections"))
+    assert values(busy, "ws_limited_total") == {
+        **{("/echo", name): 1 for name in LIMITS},
+        ("unmatched", "connections"): 2,
+    }
 
 
 def test_routes_that_found_no_room_are_other():
