@@ -6,26 +6,39 @@ It decides which part handles a scope; it does not know how that part does it.
 import asyncio
 import inspect
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, Unpack
 
 from starlette.requests import HTTPConnection
 
+from server.auth.guards import Guard
+from server.auth.identity import Backend
 from server.close_codes import OWN_CODES, CloseCode, check_close
 from server.connections import Connections
 from server.draining import Drained, close_some, drain
 from server.handshake import Scope, route_path
 from server.http import build_http, call_mounted
 from server.ledger import Ledger, labels, private_ledger
-from server.pipeline import refuse_unavailable, refuse_unknown_path, serve_connection
-from server.realtime.endpoint import Endpoint, HasPresence
+from server.limits import AdmissionLimits, ConnectionLimits, override
+from server.origin import Origins
+from server.pipeline import NO_ROUTE, refuse, serve_connection
+from server.proxies import TrustedProxies, rewrite
+from server.realtime.endpoint import Endpoint, HasPresence, RealtimeOptions
 from server.realtime.hooks import Hook, Hooks
 from server.realtime.presence import attach
 from server.retention import Keep
 from server.room import Room, check_room_name
 from server.routes import HTTPRoute, Router
-from server.websocket_route import WebSocketRoute
+from server.websocket_route import OriginList, WebSocketRoute, make_access
 from server.runtime import AppRuntime
 from server.transport import Receive, Send, TransportLimits
 from server.websocket import WebSocket
@@ -44,13 +57,23 @@ class App(Router):
 
     Args:
         name: shown by `python -m server routes` and in logs.
+        allowed_origins: whose pages may connect beside those of this host: a list of origins
+            ("https://example.com"), compiled patterns, "null", or "*" for all.
+        max_connections: of all workers at a time, handshakes under way included; more get 503.
         max_message_size: bytes; a larger message closes its connection with 1009.
+        auth: backends that find out who a client is, for routes that name none.
+        guards: what a client must be, for routes that name none.
+        admission: other limits on who is let in; `max_connections` comes before its own.
+        limits: of each connection, for routes that have none of their own.
+        trusted_proxies: addresses and networks ("10.0.0.0/8") whose X-Forwarded-For is believed.
         lifespan: a function from the app to an async context manager around its life.
         close_codes: codes of its own (4000-4999, say) with their meaning. Connections closed with
             another code, by whichever side, are counted as `other`.
 
     Raises:
-        TypeError, ValueError: a close code that may not be sent, or too many.
+        TypeError, ValueError: a close code that may not be sent, or too many; a limit that is not
+            above 0; no origin, or no network.
+        RouteError: something in `auth` or `guards` is none of that.
 
     Example:
         app = App()
@@ -65,7 +88,14 @@ class App(Router):
         self,
         name: str | None = None,
         *,
+        allowed_origins: OriginList = (),
+        max_connections: int | None = None,
         max_message_size: int = DEFAULT_MAX_MESSAGE_SIZE,
+        auth: Sequence[Backend] | None = None,
+        guards: Sequence[Guard | type[Guard]] | None = None,
+        admission: AdmissionLimits | None = None,
+        limits: ConnectionLimits | None = None,
+        trusted_proxies: Iterable[str] = (),
         lifespan: Lifespan | None = None,
         close_codes: Mapping[int, str] | None = None,
     ) -> None:
@@ -77,6 +107,13 @@ class App(Router):
         self.runtime = AppRuntime(
             max_message_size, (WebSocket, HTTPConnection), self._make_private_ledger
         )
+        self.runtime.access = make_access("App", auth, guards)
+        self.runtime.origins = Origins(allowed_origins)
+        self.runtime.connection_limits = limits or ConnectionLimits()
+        self.runtime.admission.configure(
+            override(admission or AdmissionLimits(), {"connections": max_connections})
+        )
+        self._trust(trusted_proxies)
         self._lifespan = lifespan
         self._handlers: dict[str, list[Callable[..., Any]]] = {"startup": [], "shutdown": []}
         self._middleware: list[tuple[Any, dict[str, Any]]] = []
@@ -87,9 +124,30 @@ class App(Router):
 
     # -- configuration -------------------------------------------------------------------------
 
-    def configure(self, limits: TransportLimits) -> None:
-        """Take the served process's settings; before the first connection."""
-        self.runtime.limits = limits
+    def configure(
+        self,
+        transport: TransportLimits,
+        *,
+        admission: Mapping[str, Any] | None = None,
+        limits: Mapping[str, Any] | None = None,
+        trusted_proxies: Sequence[str] = (),
+    ) -> None:
+        """Take the served process's settings; before the first connection.
+
+        Args:
+            admission, limits: by name; those that are None stay the app's.
+            trusted_proxies: if there are any, instead of the app's.
+        """
+        runtime = self.runtime
+        runtime.limits = transport
+        runtime.admission.configure(override(runtime.admission.limits, admission or {}))
+        runtime.connection_limits = override(runtime.connection_limits, limits or {})
+        if trusted_proxies:
+            self._trust(trusted_proxies)
+
+    def _trust(self, proxies: Iterable[str]) -> None:
+        trusted = [*proxies]
+        self.runtime.proxies = TrustedProxies(trusted) if trusted else None
 
     def on(self, event: EventName) -> Callable[[H], H]:
         """Register a handler, async or not.
@@ -232,10 +290,9 @@ class App(Router):
         can_see_presence: Hook | None = None,
         presence: HasPresence = True,
         max_rooms: int = 100,
-        max_message_size: int | None = None,
         connect_timeout_s: float = 10.0,
         ping_interval_s: float = 25.0,
-        name: str = "realtime",
+        **options: Unpack[RealtimeOptions],
     ) -> None:
         """Serve rooms to clients at `path`, over the protocol of docs/protocol.md.
 
@@ -250,9 +307,10 @@ class App(Router):
             can_see_presence: `(ws, room)`; whether it may know who else is in the room.
             presence: whether rooms have presence, or a function of a room's name that says so.
             max_rooms: that a client may be in.
-            max_message_size: bytes, over which a frame closes with 1009; None: the app's.
             connect_timeout_s: a client that has not sent `connect` by then is closed.
             ping_interval_s: clients send something so often; after thrice that they are closed.
+            options: auth, guards, allowed_origins, limits, max_message_size, name, as those of
+                other routes. With `auth` a token may also come in the data of `connect`.
 
         Raises:
             RouteError: the pattern is bad or taken.
@@ -265,7 +323,8 @@ class App(Router):
             connect_timeout_s=connect_timeout_s,
             ping_interval_s=ping_interval_s,
         )
-        self.websocket(path, max_message_size=max_message_size, name=name)(endpoint.serve)
+        options.setdefault("name", "realtime")
+        self._add_reading(path, endpoint.serve, **options)
         attach(self.runtime.rooms)
 
     # -- ASGI ----------------------------------------------------------------------------------
@@ -291,22 +350,25 @@ class App(Router):
         return called
 
     def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        runtime = self.runtime
+        if runtime.proxies is not None:
+            rewrite(scope, runtime.proxies)
         if scope["type"] != "websocket":
             served: Awaitable[None] = self._http_app()(scope, receive, send)
             return served
         path = route_path(scope)
         found = self.websocket_routes.find(path)
-        problem = self.runtime.unavailable()
-        if problem is not None:
+        refusal = runtime.refusal(scope)
+        if refusal is not None:
             wanted = None if found is None else found[0]
-            return refuse_unavailable(self.runtime, wanted, problem, scope, receive, send)
+            return refuse(runtime, wanted, refusal, scope, receive, send)
         if found is not None:
             route, params = found
-            return serve_connection(self.runtime, route, params, scope, receive, send)
+            return serve_connection(runtime, route, params, scope, receive, send)
         mount = self.find_mount(path)
         if mount is not None:
             return call_mounted(mount, scope, receive, send)
-        return refuse_unknown_path(self.runtime, scope, receive, send)
+        return refuse(runtime, None, NO_ROUTE, scope, receive, send)
 
     def _http_app(self) -> Any:
         count, app = self._http

@@ -22,7 +22,8 @@ from workers.counters import CounterTable, RouteCounters
 from workers.layout import CLIENT, ROW, SERVER, WORD_BYTES, Labels, Sizes
 from workers.registry import SlotRows
 from workers.segment import Segment
-from workers.slots import Slots, say_waiting
+from workers.slots import ConnectionCounts, Slots, say_waiting
+from workers.tallies import OwnTallies
 
 if TYPE_CHECKING:
     from server.connection import Connection
@@ -224,6 +225,7 @@ class Ledger:
     Attributes:
         segment, slot: where they are.
         worker_index: of this worker.
+        tallies: how many connections an address, or a user, has.
     """
 
     def __init__(
@@ -232,6 +234,8 @@ class Ledger:
         self.segment = segment
         self.slot = slot
         self.worker_index = worker_index
+        self.tallies = OwnTallies(segment, slot)
+        self._counts = ConnectionCounts(segment)
         self._rows = SlotRows(segment, slot, generation)
         self._table = CounterTable(segment, slot)
         self._counters: dict[WebSocketRoute | None, RouteCounters] = {}
@@ -239,6 +243,14 @@ class Ledger:
         self._to_visit: deque[str] = deque()  # ids, so that nobody is kept alive by it
         self._waiting = [0, 0]  # messages and bytes in all outboxes, as last seen
         self._loop: asyncio.AbstractEventLoop | None = None
+
+    def connections(self) -> int:
+        """Return how many handshakes and connections all workers have."""
+        return self._counts.total()
+
+    def say_connections(self, number: int) -> None:
+        """Say how many of them this worker has."""
+        self._counts.say(self.slot, number)
 
     @property
     def is_full(self) -> bool:

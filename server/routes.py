@@ -211,6 +211,20 @@ class Router:
 
     # -- tables --------------------------------------------------------------------------------
 
+    def _add_reading(self, path: str, view: View, **options: Unpack[RouteOptions]) -> None:
+        """Register a view that takes raw events, and a token out of the first by itself."""
+        route = make_websocket_route(
+            Pattern(path),
+            view,
+            auto_accept=False,
+            types=("event", "event"),
+            caught=all,
+            silences_at_exit=True,
+            reads_token=True,
+            **options,
+        )
+        self._add_websocket(route)
+
     def _add_websocket(self, route: WebSocketRoute) -> None:
         self.websocket_routes.add(route.pattern, route)
         self.websocket_list.append(route)

@@ -57,7 +57,12 @@ def load(options: dict[str, Any], place: Place) -> Served:
     except SettingsError as error:
         raise SystemExit(str(error)) from None
     if isinstance(app, App):
-        app.configure(settings.connection.limits())
+        app.configure(
+            settings.connection.limits(),
+            admission=vars(settings.admission),
+            limits=vars(settings.limits),
+            trusted_proxies=settings.proxies(),
+        )
         app.adopt(place.segment, place.slot, generation=place.generation, worker_index=place.index)
     return Served(app)
 

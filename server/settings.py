@@ -71,6 +71,53 @@ class ConnectionSettings:
         return TransportLimits(**{f.name: getattr(self, f.name) for f in fields(self)})
 
 
+Limit = Annotated[Whole | None, Parameter(validator=Number(gte=1))]
+Rate = Annotated[float | None, Parameter(validator=Number(gt=0))]
+Span = Annotated[float | None, Parameter(validator=Number(gt=0, lte=31_536_000))]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdmissionSettings:
+    """Who is let in, all workers together; what is not set is as the app has it.
+
+    Attributes:
+        connections: Connections at a time, handshakes included (then 503); the app's: 10000.
+        connections_per_ip: Connections of one address at a time (then 429); the app's: no limit.
+        connections_per_user: Connections of one user id at a time (then 429); the app's: no limit.
+        handshakes_per_s: Handshakes a second, each worker its share (then 503); the app's: no limit.
+        header_bytes: Bytes of a request's headers (then 431); the app's: 16384.
+        url_bytes: Bytes of a request's path and query (then 414); the app's: 8192.
+    """
+
+    connections: Limit = None
+    connections_per_ip: Limit = None
+    connections_per_user: Limit = None
+    handshakes_per_s: Rate = None
+    header_bytes: Limit = None
+    url_bytes: Limit = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LimitSettings:
+    """What one connection may do; what is not set is as the app has it, or the route.
+
+    Attributes:
+        messages_per_s: Messages a second from a client (then 1008); the app's: no limit.
+        bytes_per_s: Payload bytes a second from a client (then 1008); the app's: no limit.
+        on_rate: What becomes of a message over these two.
+        rooms: Rooms a connection may be in; the app's: 100.
+        idle_timeout_s: Seconds without a message from a client (then 4001); the app's: no limit.
+        lifetime_s: Seconds a connection may last (then 4004); the app's: no limit.
+    """
+
+    messages_per_s: Rate = None
+    bytes_per_s: Rate = None
+    on_rate: Literal["disconnect", "drop"] | None = None
+    rooms: Limit = None
+    idle_timeout_s: Span = None
+    lifetime_s: Span = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """Everything `serve` can be told.
@@ -95,9 +142,13 @@ class Settings:
         dead_peer_timeout_s: Seconds until a peer that vanished without a word is dropped.
         runtime_dir: Directory of the shared memory; a tmpfs keeps it off the disk.
         merge_pages: Let the kernel merge equal pages (KSM): less memory for idle connections.
+        trusted_proxies: Addresses and networks, with commas between them, whose X-Forwarded-For
+            and X-Forwarded-Proto are believed; default: nobody's.
         log_level: Least important lines to print.
         log_format: Lines for a person or for a machine; auto looks whether stderr is a terminal.
         connection: Bounds of each connection.
+        admission: Who is let in.
+        limits: What one connection may do.
     """
 
     workers: Annotated[Whole, Parameter(validator=Number(gte=1, lte=256))] = _cores()  # noqa: RUF009
@@ -118,9 +169,16 @@ class Settings:
     dead_peer_timeout_s: Annotated[float, Parameter(validator=Number(gte=2, lte=3600))] = 60.0
     runtime_dir: str = str(DEFAULT_BASE)
     merge_pages: Annotated[bool, Parameter(negative="")] = False
+    trusted_proxies: str = ""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "console", "json"] = "auto"
     connection: ConnectionSettings = ConnectionSettings()
+    admission: AdmissionSettings = AdmissionSettings()
+    limits: LimitSettings = LimitSettings()
+
+    def proxies(self) -> list[str]:
+        """Return the trusted proxies as a list."""
+        return [one for part in self.trusted_proxies.split(",") if (one := part.strip())]
 
 
 class _File(Toml):
@@ -222,6 +280,8 @@ def as_toml(settings: Any, prefix: str = "") -> str:
             tables.append(f"\n[{prefix}{name}]\n" + as_toml(value, f"{name}."))
         elif name in _secrets(settings) and value:
             lines.append(f"# {name} is set\n")
+        elif value is None:
+            lines.append(f"# {name} is not set\n")
         else:
             lines.append(f"{name} = {_toml(value)}\n")
     return "".join(lines + tables)

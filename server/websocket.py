@@ -7,9 +7,15 @@ docs/topics/websocket.md has the table of methods and states that it implements 
 from types import TracebackType
 from typing import Any, Self
 
+from server.auth.identity import Identity
 from server.close_codes import CloseCode
 from server.codecs import encode_json_text, json_bytes
-from server.exceptions import WebSocketDisconnect, WebSocketException, sole_cause
+from server.exceptions import (
+    TooManyRooms,
+    WebSocketDisconnect,
+    WebSocketException,
+    sole_cause,
+)
 from server.receiving import Mode, Receiving, is_binary
 from server.room import Joined, check_room_name, is_shadow
 from server.states import CONNECTED, WebSocketState
@@ -144,6 +150,19 @@ class WebSocket(Receiving):
             await self.ensure_closed()
         return False
 
+    # -- its token -----------------------------------------------------------------------------
+
+    async def renew(self, token: str) -> Identity:
+        """Take a newer token of this client, which puts off the end of its connection.
+
+        The backends and guards of the route look at it as at the first one.
+
+        Raises:
+            AuthenticationFailed: it is no good, or is another user's; the old one counts on.
+                Uncaught, it closes with 4502.
+        """
+        return await self._gate.renew(self, token)
+
     # -- rooms ---------------------------------------------------------------------------------
 
     async def join(
@@ -158,12 +177,17 @@ class WebSocket(Receiving):
         Raises:
             TypeError, ValueError: no name of a room, or no such place in it.
             WebSocketDisconnect: the connection has ended, or cannot keep up with the room (1013).
+            TooManyRooms: it is in as many as its limit lets it be; uncaught, it closes with 1008.
             DirectoryFull, MembershipsFull: there is no place for another room, or membership.
             JournalStalled: a stopped process holds the journal.
         """
         if self._phase is not CONNECTED:
             self._refuse("receive")
         check_room_name(room)
+        limit = self._gate.limits.rooms
+        if limit is not None and len(self._rooms) >= limit and room not in self._rooms:
+            self.limited("rooms")
+            raise TooManyRooms(limit)
         return await self._app.rooms.join(self, room, since, epoch)
 
     async def leave(self, room: str) -> None:

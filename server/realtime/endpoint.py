@@ -1,16 +1,32 @@
 """Owns the options of a realtime endpoint, and the start of its connections."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TypedDict
 
+from server.auth.guards import Guard
+from server.auth.identity import Backend
+from server.limits import ConnectionLimits
 from server.realtime.hooks import Hooks
 from server.realtime.session import Session
 from server.realtime.wire import WIRES
 from server.websocket import WebSocket
+from server.websocket_route import OriginList
 
 TIMEOUT_PINGS = 3
 """Pings that a client may be late: browsers let the timers of hidden pages run once a minute."""
 
 HasPresence = bool | Callable[[str], bool]
+
+
+class RealtimeOptions(TypedDict, total=False):
+    """Options that the endpoint's route has in common with others; see `RouteOptions`."""
+
+    auth: Sequence[Backend] | None
+    guards: Sequence[Guard | type[Guard]] | None
+    allowed_origins: OriginList | None
+    limits: ConnectionLimits | None
+    max_message_size: int | None
+    name: str | None
 
 
 class Endpoint:
