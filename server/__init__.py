@@ -31,6 +31,7 @@ from server.close_codes import (
 from server.exceptions import (
     ExpectedAsync,
     InvalidMessage,
+    MessageRateExceeded,
     MessageTooBig,
     ParameterError,
     ProviderDeclarationError,
@@ -39,14 +40,18 @@ from server.exceptions import (
     RecursiveProviderError,
     RouteError,
     SettingsError,
+    TooManyConnections,
+    TooManyRooms,
     UnexpectedFrame,
     UnknownScope,
     WebSocketClose,
     WebSocketDisconnect,
     WebSocketException,
 )
+from server.limits import AdmissionLimits, ConnectionLimits
 from server.params import Cookie, Depends, Header, Query
 from server.providers import Provider, discover_providers, override_provider, provider, useprovider
+from server.rates import rate_limit
 from server.room import Joined, Published, Room, RoomMessage
 from server.routes import Router
 from server.states import WebSocketState
@@ -71,15 +76,18 @@ __all__ = [
     "WS_1013_TRY_AGAIN_LATER",
     "WS_1014_BAD_GATEWAY",
     "WS_1015_TLS_HANDSHAKE",
+    "AdmissionLimits",
     "App",
     "BoltAPI",
     "CloseCode",
+    "ConnectionLimits",
     "Cookie",
     "Depends",
     "ExpectedAsync",
     "Header",
     "InvalidMessage",
     "Joined",
+    "MessageRateExceeded",
     "MessageTooBig",
     "ParameterError",
     "Provider",
@@ -94,6 +102,8 @@ __all__ = [
     "RouteError",
     "Router",
     "SettingsError",
+    "TooManyConnections",
+    "TooManyRooms",
     "UnexpectedFrame",
     "UnknownScope",
     "WebSocket",
@@ -104,5 +114,6 @@ __all__ = [
     "discover_providers",
     "override_provider",
     "provider",
+    "rate_limit",
     "useprovider",
 ]

@@ -5,18 +5,19 @@ workers do meanwhile (docs/adr/0008-tallies-are-count-min-sketches.md). It knows
 token.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from server.exceptions import TooManyConnections
-from server.handshake import HeaderPairs, Scope
+from server.handshake import Scope
 from server.limits import AdmissionLimits
 from server.rates import Bucket
 from workers.layout import TallyKind
 
 if TYPE_CHECKING:
-    from server.ledger import Ledger, Recorded
+    from server.ledger import Ledger
+    from server.recorded import Recorded
 
 RETRY_LATER = {"Retry-After": "1"}
 _HANDSHAKE_BURST_S = 1.0
@@ -29,7 +30,7 @@ class Refusal:
     status: int
     detail: str
     limit: str | None = None
-    headers: HeaderPairs = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class Admission:

@@ -38,10 +38,10 @@ from server.realtime.presence import attach
 from server.retention import Keep
 from server.room import Room, check_room_name
 from server.routes import HTTPRoute, Router
-from server.websocket_route import OriginList, WebSocketRoute, make_access
 from server.runtime import AppRuntime
 from server.transport import Receive, Send, TransportLimits
 from server.websocket import WebSocket
+from server.websocket_route import OriginList, WebSocketRoute, make_access
 from workers.doorbell import Disconnect, Message, Wake
 from workers.layout import CODES
 from workers.segment import Segment

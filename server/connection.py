@@ -19,8 +19,8 @@ from server.exceptions import WebSocketDisconnect
 from server.flow import flow_of
 from server.handshake import HeaderPairs, Scope, accept_headers
 from server.inbox import Inbox
-from server.ledger import Recorded
 from server.outbox import Outbox, make_outbox, take_nothing
+from server.recorded import Recorded
 from server.states import CONNECTED, Phase, WebSocketState, refusal
 from server.transport import (
     Event,
@@ -31,8 +31,8 @@ from server.transport import (
 from server.watch import Watch
 
 if TYPE_CHECKING:
-    from server.websocket_route import WebSocketRoute
     from server.runtime import AppRuntime
+    from server.websocket_route import WebSocketRoute
 
 _FAULT: Event = {"type": "websocket.close", "code": 1002, "reason": "invalid or oversized frame"}
 log = logging.getLogger("switchboard.connection")

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any
 
 from server.close_codes import CloseCode, check_close
-from server.ledger import USER_BYTES
+from server.recorded import USER_BYTES
 from workers.doorbell import Disconnect, chunks, deliver
 from workers.layout import OTHER, SlotState
 from workers.registry import Row, count_rows, parse_id, read_rows

@@ -1,7 +1,7 @@
-"""Owns the gate of a route: what a handshake or a request must pass before its parameters are read.
+"""Owns the gate of a route: what a handshake or request must pass before its parameters are read.
 
-Origin, rate limits, who the client is and what the guards say, in that order. How many clients there
-may be is `admission`'s matter, and what a token is worth the backends'.
+Origin, rate limits, who the client is and what the guards say, in that order. How many clients
+there may be is `admission`'s matter, and what a token is worth is the backends'.
 """
 
 import asyncio
@@ -225,9 +225,8 @@ async def _refuse(ws: "WebSocket", refusal: Refusal) -> bool:
 
 def refusal_response(refusal: Refusal) -> Response:
     """Return the answer to an HTTP request that is refused."""
-    headers = dict(refusal.headers)  # type: ignore[arg-type]
     body = json_bytes({"detail": refusal.detail})
-    return Response(body, refusal.status, headers, "application/json")
+    return Response(body, refusal.status, refusal.headers, "application/json")
 
 
 def _token_in(event: Event) -> str:

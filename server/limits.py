@@ -41,8 +41,8 @@ class AdmissionLimits:
     connections_per_ip: int | None = None
     connections_per_user: int | None = None
     handshakes_per_s: float | None = None
-    header_bytes: int = 16_384
-    url_bytes: int = 8_192
+    header_bytes: int = 32_768
+    url_bytes: int = 16_384
 
     def __post_init__(self) -> None:
         """Raises ValueError: a limit that is not above 0."""

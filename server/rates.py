@@ -10,7 +10,7 @@ import math
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, TypeVar
@@ -275,16 +275,20 @@ class RateLimiter:
         self._buckets: dict[tuple[Hashable, RateLimit], Buckets] = {}
 
     def check(
-        self, route: Hashable, view: Callable[..., Any], key_of: Callable[[str], str | None]
+        self,
+        route: Hashable,
+        limits: Iterable[RateLimit],
+        key_of: Callable[[str], str | None],
     ) -> Exceeded | None:
         """Count a request; returns the limit it has run into, if there is one.
 
         Args:
             route: whose requests are counted together.
+            limits: those that count now, of `rate_limits_of` its view.
             key_of: gives the value of a limit's key for this request: of "ip", "user", "api_key",
                 or a header's name in lower case. None or "" if it has none.
         """
-        for limit in rate_limits_of(view):
+        for limit in limits:
             wait_s = self._buckets_of(route, limit).take(_key(limit, key_of))
             if wait_s:
                 return Exceeded(limit, wait_s)

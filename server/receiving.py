@@ -213,12 +213,12 @@ class Receiving(Exchange):
             MessageRateExceeded: the second, and that is not to be passed over.
         """
         if size > self._max_message_size:
-            self._limited("message_size")
+            self.limited("message_size")
             raise MessageTooBig(size, self._max_message_size)
         flow = self._flow
         if flow is None or (limit := flow.take(size)) is None:
             return True
-        self._limited(limit)
+        self.limited(limit)
         if flow.drops:
             return False
         raise MessageRateExceeded(*flow.describe(limit))

@@ -134,12 +134,14 @@ class AppRuntime:
         """Return the gate of a route in this app."""
         gate = self._gates.get(route)
         if gate is None:
-            is_websocket = isinstance(route, WebSocketRoute)
+            origins, limits = self.origins, self.connection_limits
+            if isinstance(route, WebSocketRoute):
+                origins, limits = route.origins or origins, route.limits or limits
             gate = self._gates[route] = Gate(
                 route,
                 access=route.access.over(self.access),
-                origins=(route.origins if is_websocket else None) or self.origins,
-                limits=(route.limits if is_websocket else None) or self.connection_limits,
+                origins=origins,
+                limits=limits,
                 rates=self._rates,
             )
         return gate

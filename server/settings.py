@@ -84,9 +84,10 @@ class AdmissionSettings:
         connections: Connections at a time, handshakes included (then 503); the app's: 10000.
         connections_per_ip: Connections of one address at a time (then 429); the app's: no limit.
         connections_per_user: Connections of one user id at a time (then 429); the app's: no limit.
-        handshakes_per_s: Handshakes a second, each worker its share (then 503); the app's: no limit.
-        header_bytes: Bytes of a request's headers (then 431); the app's: 16384.
-        url_bytes: Bytes of a request's path and query (then 414); the app's: 8192.
+        handshakes_per_s: Handshakes a second, an equal share for each worker (then 503); the app's:
+            no limit.
+        header_bytes: Bytes of a request's headers (then 431); the app's: 32768.
+        url_bytes: Bytes of a request's path and query (then 414); the app's: 16384.
     """
 
     connections: Limit = None

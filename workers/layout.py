@@ -22,7 +22,7 @@ MAGIC = 0x6462_6863_7469_7773  # "switchbd", which also tells the byte order
 VERSION = 3
 
 # Index spaces: how many there may be at most.
-CODES = 64
+CODES = 72
 INITIATORS = 3
 STATUSES = 32
 BUCKETS = 20  # of a histogram, the one without an upper bound included

@@ -16,10 +16,11 @@ from typing import Any
 from benchmarks.apps.switchboard_app import echo
 from server import App
 from server.connection import Connection
-from server.ledger import Ledger, Recorded
+from server.ledger import Ledger
 from server.outbox import PipelinedOutbox
-from server.websocket_route import WebSocketRoute
+from server.recorded import Recorded
 from server.websocket import WebSocket
+from server.websocket_route import WebSocketRoute
 from workers.segment import Segment
 
 _COUNTS = {"messages_received", "bytes_received", "messages", "size_bytes"}

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from server import room as rooms_api
 from server.close_codes import BAD_CONNECT, NOT_HEARD, NOTHING_SAID, OWN_CODES, UNAUTHORIZED
+from server.deadlines import deadlines
 from server.encodings import Encoded
 from server.realtime import frames
-from server.deadlines import deadlines
 from server.realtime.errors import FAILURES, Refused
 from server.realtime.hooks import check
 from server.realtime.presence import presence_of

@@ -13,7 +13,7 @@ import pytest
 
 from server import connections as module
 from server.connections import Connections, DisconnectFailed, describe, has_route
-from server.ledger import USER_BYTES
+from server.recorded import USER_BYTES
 from tests.workers.memory_support import private, shared
 from workers.counters import CounterTable
 from workers.doorbell import Disconnect, Doorbell, Wake, deliver, ring

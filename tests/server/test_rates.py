@@ -373,12 +373,16 @@ def limited_view(*limits: Any) -> Any:
 def passes(
     limiter: RateLimiter, view: Any, *, route: str = "/", tries: int = 20, **keys: Any
 ) -> int:
-    return sum(limiter.check(route, view, asked(**keys)) is None for _ in range(tries))
+    return sum(
+        limiter.check(route, rate_limits_of(view), asked(**keys)) is None for _ in range(tries)
+    )
 
 
 def test_a_view_without_limits_is_never_refused(clock: Clock) -> None:
     limiter = RateLimiter(clock=clock)
-    assert limiter.check("/", view, lambda key: pytest.fail("asked for a key")) is None
+    assert (
+        limiter.check("/", rate_limits_of(view), lambda key: pytest.fail("asked for a key")) is None
+    )
 
 
 def test_each_address_has_its_limit(clock: Clock) -> None:
@@ -426,11 +430,11 @@ def test_of_several_limits_the_first_that_is_exceeded_is_told(clock: Clock) -> N
     limiter = RateLimiter(clock=clock)
     view = limited_view(rate_limit(10, 5), rate_limit(1, 2, "user"))
     assert passes(limiter, view, ip="192.0.2.1", user="ann", tries=2) == 2
-    found = limiter.check("/", view, asked(ip="192.0.2.1", user="ann"))
+    found = limiter.check("/", rate_limits_of(view), asked(ip="192.0.2.1", user="ann"))
     assert found is not None
     assert found.limit.key == "user"
     assert passes(limiter, view, ip="192.0.2.1", user="bob") == 2
-    found = limiter.check("/", view, asked(ip="192.0.2.1", user="eve"))
+    found = limiter.check("/", rate_limits_of(view), asked(ip="192.0.2.1", user="eve"))
     assert found is not None
     assert found.limit.key == "ip"
 
@@ -459,7 +463,7 @@ def test_headers_of_the_refusal(
 def test_who_comes_back_as_told_is_let_through(clock: Clock) -> None:
     limiter, view = RateLimiter(clock=clock), limited_view(rate_limit(0.3, 1))
     assert passes(limiter, view, ip="192.0.2.1") == 1
-    found = limiter.check("/", view, asked(ip="192.0.2.1"))
+    found = limiter.check("/", rate_limits_of(view), asked(ip="192.0.2.1"))
     assert found is not None
     assert found.headers["Retry-After"] == "4"
     clock.now += found.retry_after_s

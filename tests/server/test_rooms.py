@@ -10,6 +10,7 @@ import pytest
 
 from server import App, Joined, WebSocket
 from server.ledger import Ledger
+from server.limits import ConnectionLimits
 from server.retention import Keep, Retention
 from server.testing import WebSocketTestClient
 from server.testing.session import make_scope
@@ -356,7 +357,8 @@ async def test_more_rooms_than_fit() -> None:
 
 
 async def test_joining_ten_thousand_rooms_ends_at_the_limit_and_frees_them_all() -> None:
-    app = small(App(), rooms=16_384, memberships_per_slot=5_000)
+    app = App(limits=ConnectionLimits(rooms=None))
+    small(app, rooms=16_384, memberships_per_slot=5_000)
 
     async def join_all(ws: WebSocket) -> None:
         for number in range(10_000):

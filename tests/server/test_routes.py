@@ -8,8 +8,8 @@ import pytest
 
 from server import ExpectedAsync, RouteError, Router
 from server.codecs import CODECS, JSON, MSGPACK
-from server.websocket_route import WebSocketRoute
 from server.transport import TransportLimits
+from server.websocket_route import WebSocketRoute
 
 
 class Message(msgspec.Struct):
