@@ -5,19 +5,19 @@ It decides which part handles a scope; it does not know how that part does it.
 
 import asyncio
 import inspect
-import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any, Literal, TypeVar
 
 from starlette.requests import HTTPConnection
 
-from server.close_codes import OWN_CODES, CloseCode, check_close
+from server.close_codes import check_close_codes
 from server.connections import Connections
 from server.draining import Drained, close_some, drain
 from server.handshake import Scope, route_path
 from server.http import build_http, call_mounted
 from server.ledger import Ledger, labels, private_ledger
+from server.lifespan import run_lifespan
 from server.pipeline import refuse_unavailable, refuse_unknown_path, serve_connection
 from server.realtime.endpoint import Endpoint, HasPresence
 from server.realtime.hooks import Hook, Hooks
@@ -26,10 +26,10 @@ from server.retention import Keep
 from server.room import Room, check_room_name
 from server.routes import HTTPRoute, Router, WebSocketRoute
 from server.runtime import AppRuntime
+from server.sessions import TWO_WEEKS_S, SameSite, Sessions, session_options
 from server.transport import Receive, Send, TransportLimits
 from server.websocket import WebSocket
 from workers.doorbell import Disconnect, Message, Wake
-from workers.layout import CODES
 from workers.segment import Segment
 
 EventName = Literal["startup", "shutdown", "join", "leave", "missed"]
@@ -125,6 +125,40 @@ class App(Router):
         if self._stack is not None:
             raise RuntimeError("add_middleware() after the app has begun to serve")
         self._middleware.append((middleware, options))
+
+    def add_sessions(
+        self,
+        secret_key: str | None = None,
+        *,
+        session_cookie: str = "session",
+        max_age_s: int | None = TWO_WEEKS_S,
+        same_site: SameSite = "lax",
+        https_only: bool = False,
+        path: str = "/",
+        domain: str | None = None,
+    ) -> None:
+        """Keep a session in a signed cookie: HTTP views write it, WebSockets read it.
+
+        Args:
+            secret_key: of at least 32 characters; None: SWITCHBOARD_SESSION_SECRET, or the file
+                that SWITCHBOARD_SESSION_SECRET_FILE names.
+            max_age_s: seconds from the last change; None: until the browser is closed.
+            same_site, https_only, path, domain: which requests carry the cookie.
+
+        Raises:
+            SettingsError: no good secret, an impossible option, or itsdangerous is missing.
+            RuntimeError: the app has served already.
+        """
+        options = session_options(
+            secret_key,
+            session_cookie=session_cookie,
+            max_age=max_age_s,
+            same_site=same_site,
+            https_only=https_only,
+            path=path,
+            domain=domain,
+        )
+        self.add_middleware(Sessions, **options)
 
     # -- the server it is part of --------------------------------------------------------------
 
@@ -278,7 +312,7 @@ class App(Router):
         A connection's every wake-up goes through all the coroutines below its view.
         """
         if scope["type"] == "lifespan":
-            return self._run_lifespan(receive, send)
+            return run_lifespan(self._life(), receive, send)
         stack = self._stack
         if stack is None:
             stack = self._dispatch
@@ -314,26 +348,6 @@ class App(Router):
             self._http = (len(self.http_list), app)
         return app
 
-    async def _run_lifespan(self, receive: Receive, send: Send) -> None:
-        await receive()
-        async with AsyncExitStack() as stack:
-            try:
-                await stack.enter_async_context(self._life())
-            except Exception:
-                # The host says it; the supervisor only once, however often it tries again.
-                message = traceback.format_exc()
-                await send({"type": "lifespan.startup.failed", "message": message})
-                raise
-            await send({"type": "lifespan.startup.complete"})
-            await receive()
-            try:
-                await stack.aclose()
-            except Exception:
-                message = traceback.format_exc()
-                await send({"type": "lifespan.shutdown.failed", "message": message})
-                raise
-        await send({"type": "lifespan.shutdown.complete"})
-
     @asynccontextmanager
     async def _life(self) -> AsyncIterator[None]:
         """From the first startup handler to the last teardown of an app-scoped provider."""
@@ -363,22 +377,6 @@ class App(Router):
                 rest.push_async_callback(_call, handler)
             for handler in self._handlers[event] if event == "startup" else ():
                 await _call(handler)
-
-
-def check_close_codes(codes: Mapping[int, str]) -> dict[int, str]:
-    """Return the close codes that an app declares.
-
-    Raises:
-        TypeError: one is no int.
-        ValueError: one may not be sent, or they are too many to be counted.
-    """
-    for code in codes:
-        check_close(code, "")
-    counted = {code.value for code in CloseCode} | OWN_CODES.keys()
-    limit = CODES - 1 - len(counted)  # and `other`
-    if len(codes.keys() - counted) > limit:
-        raise ValueError(f"close_codes has {len(codes)} codes, the limit is {limit}")
-    return dict(codes)
 
 
 async def _call(handler: Callable[..., Any]) -> None:
