@@ -5,45 +5,41 @@ It decides which part handles a scope; it does not know how that part does it.
 
 import asyncio
 import inspect
-import traceback
 from collections.abc import (
     AsyncIterator,
     Awaitable,
     Callable,
-    Collection,
     Iterable,
     Mapping,
     Sequence,
 )
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from typing import Any, Literal, TypeVar, Unpack
+from typing import Any, Literal, TypeVar
 
 from starlette.requests import HTTPConnection
 
 from server.auth.guards import Guard
 from server.auth.identity import Backend
-from server.close_codes import OWN_CODES, CloseCode, check_close
+from server.close_codes import check_close_codes
 from server.connections import Connections
 from server.draining import Drained, close_some, drain
 from server.handshake import Scope, route_path
 from server.http import build_http, call_mounted
 from server.ledger import Ledger, labels, private_ledger
+from server.lifespan import run_lifespan
 from server.limits import AdmissionLimits, ConnectionLimits, override
 from server.origin import Origins
 from server.pipeline import NO_ROUTE, refuse, serve_connection
-from server.proxies import TrustedProxies, rewrite
-from server.realtime.endpoint import Endpoint, HasPresence, RealtimeOptions
-from server.realtime.hooks import Hook, Hooks
-from server.realtime.presence import attach
-from server.retention import Keep
-from server.room import Room, check_room_name
-from server.routes import HTTPRoute, Router
+from server.policy import Policy
+from server.proxies import rewrite
+from server.room_app import RoomApp
+from server.routes import HTTPRoute
 from server.runtime import AppRuntime
+from server.sessions import TWO_WEEKS_S, SameSite, Sessions, session_options
 from server.transport import Receive, Send, TransportLimits
 from server.websocket import WebSocket
 from server.websocket_route import OriginList, WebSocketRoute, make_access
 from workers.doorbell import Disconnect, Message, Wake
-from workers.layout import CODES
 from workers.segment import Segment
 
 EventName = Literal["startup", "shutdown", "join", "leave", "missed"]
@@ -52,7 +48,7 @@ Lifespan = Callable[["App"], AbstractAsyncContextManager[Any]]
 DEFAULT_MAX_MESSAGE_SIZE = 1 << 20
 
 
-class App(Router):
+class App(RoomApp):
     """A WebSocket application; an ASGI 3 callable for granian, uvicorn and the test clients.
 
     Args:
@@ -99,21 +95,23 @@ class App(Router):
         lifespan: Lifespan | None = None,
         close_codes: Mapping[int, str] | None = None,
     ) -> None:
-        super().__init__()
         if max_message_size < 1:
             raise ValueError("max_message_size must be at least 1 byte")
         self.name = name or "switchboard"
         self.close_codes = check_close_codes(close_codes or {})
-        self.runtime = AppRuntime(
+        runtime = AppRuntime(
             max_message_size, (WebSocket, HTTPConnection), self._make_private_ledger
         )
-        self.runtime.access = make_access("App", auth, guards)
-        self.runtime.origins = Origins(allowed_origins)
-        self.runtime.connection_limits = limits or ConnectionLimits()
-        self.runtime.admission.configure(
+        super().__init__(runtime)
+        runtime.policy = Policy(
+            access=make_access("App", auth, guards),
+            origins=Origins(allowed_origins),
+            limits=limits or ConnectionLimits(),
+            proxies=trusted_proxies,
+        )
+        runtime.admission.configure(
             override(admission or AdmissionLimits(), {"connections": max_connections})
         )
-        self._trust(trusted_proxies)
         self._lifespan = lifespan
         self._handlers: dict[str, list[Callable[..., Any]]] = {"startup": [], "shutdown": []}
         self._middleware: list[tuple[Any, dict[str, Any]]] = []
@@ -138,16 +136,12 @@ class App(Router):
             admission, limits: by name; those that are None stay the app's.
             trusted_proxies: if there are any, instead of the app's.
         """
-        runtime = self.runtime
+        runtime, policy = self.runtime, self.runtime.policy
         runtime.limits = transport
         runtime.admission.configure(override(runtime.admission.limits, admission or {}))
-        runtime.connection_limits = override(runtime.connection_limits, limits or {})
+        policy.limits = override(policy.limits, limits or {})
         if trusted_proxies:
-            self._trust(trusted_proxies)
-
-    def _trust(self, proxies: Iterable[str]) -> None:
-        trusted = [*proxies]
-        self.runtime.proxies = TrustedProxies(trusted) if trusted else None
+            policy.trust(trusted_proxies)
 
     def on(self, event: EventName) -> Callable[[H], H]:
         """Register a handler, async or not.
@@ -184,6 +178,40 @@ class App(Router):
         if self._stack is not None:
             raise RuntimeError("add_middleware() after the app has begun to serve")
         self._middleware.append((middleware, options))
+
+    def add_sessions(
+        self,
+        secret_key: str | None = None,
+        *,
+        session_cookie: str = "session",
+        max_age_s: int | None = TWO_WEEKS_S,
+        same_site: SameSite = "lax",
+        https_only: bool = False,
+        path: str = "/",
+        domain: str | None = None,
+    ) -> None:
+        """Keep a session in a signed cookie: HTTP views write it, WebSockets read it.
+
+        Args:
+            secret_key: of at least 32 characters; None: SWITCHBOARD_SESSION_SECRET, or the file
+                that SWITCHBOARD_SESSION_SECRET_FILE names.
+            max_age_s: seconds from the last change; None: until the browser is closed.
+            same_site, https_only, path, domain: which requests carry the cookie.
+
+        Raises:
+            SettingsError: no good secret, an impossible option, or itsdangerous is missing.
+            RuntimeError: the app has served already.
+        """
+        options = session_options(
+            secret_key,
+            session_cookie=session_cookie,
+            max_age=max_age_s,
+            same_site=same_site,
+            https_only=https_only,
+            path=path,
+            domain=domain,
+        )
+        self.add_middleware(Sessions, **options)
 
     # -- the server it is part of --------------------------------------------------------------
 
@@ -235,98 +263,6 @@ class App(Router):
             self.runtime, code=code, spread_s=drain_s * 0.8, deadline_s=drain_s, refuse=refuse
         )
 
-    # -- rooms ---------------------------------------------------------------------------------
-
-    def room(self, name: str) -> Room:
-        """Return the handle of a room.
-
-        Raises:
-            TypeError, ValueError: not a room name.
-        """
-        check_room_name(name)
-        return Room(self.runtime.rooms, name)
-
-    async def broadcast(
-        self, message: Any, *, route: str | None = None, exclude: Collection[WebSocket] = ()
-    ) -> None:
-        """Send `message` to every connection, on whatever worker.
-
-        Args:
-            route: only connections of this route pattern, such as "/chat/{channel}".
-            exclude: connections that do not get it.
-
-        Raises:
-            ValueError: there is no such route.
-            TypeError, MessageTooLarge, JournalStalled: as `Room.publish`.
-        """
-        if route is not None and all(route != one.pattern.text for one in self.websocket_list):
-            raise ValueError(f"there is no route {route!r} to broadcast to")
-        await self.runtime.rooms.broadcast(message, route, exclude)
-
-    def retain(
-        self, pattern: str, *, messages: int | None = None, age_s: float | None = None
-    ) -> None:
-        """Bound the history of rooms: what is beyond is neither in it nor recovered.
-
-        Args:
-            pattern: of their names, such as "chat/*"; the first that was given and fits counts.
-            messages: at most so many of the last; 0 keeps none.
-            age_s: none that is older, in seconds.
-
-        Raises:
-            ValueError: a bound below zero.
-        """
-        self.runtime.rooms.retention.add(pattern, Keep(messages, age_s))
-
-    # -- the ready-made endpoint ---------------------------------------------------------------
-
-    def realtime(
-        self,
-        path: str,
-        *,
-        authorize: Hook | None = None,
-        can_join: Hook | None = None,
-        can_publish: Hook | None = None,
-        can_see_presence: Hook | None = None,
-        presence: HasPresence = True,
-        max_rooms: int = 100,
-        connect_timeout_s: float = 10.0,
-        ping_interval_s: float = 25.0,
-        **options: Unpack[RealtimeOptions],
-    ) -> None:
-        """Serve rooms to clients at `path`, over the protocol of docs/protocol.md.
-
-        Without hooks **anybody may connect, join, publish and see everywhere**. They may be async.
-        False, or a PermissionError, refuses.
-
-        Args:
-            authorize: `(ws, data)` with the data of the client's `connect`; returns whose
-                connection it is, None if that does not matter, or False.
-            can_join: `(ws, room)`; whether the client may be a member, and read.
-            can_publish: `(ws, room, data)`; in any room, joined or not.
-            can_see_presence: `(ws, room)`; whether it may know who else is in the room.
-            presence: whether rooms have presence, or a function of a room's name that says so.
-            max_rooms: that a client may be in.
-            connect_timeout_s: a client that has not sent `connect` by then is closed.
-            ping_interval_s: clients send something so often; after thrice that they are closed.
-            options: auth, guards, allowed_origins, limits, max_message_size, name, as those of
-                other routes. With `auth` a token may also come in the data of `connect`.
-
-        Raises:
-            RouteError: the pattern is bad or taken.
-            ValueError: a limit that is not above 0.
-        """
-        endpoint = Endpoint(
-            Hooks(authorize, can_join, can_publish, can_see_presence),
-            presence=presence,
-            max_rooms=max_rooms,
-            connect_timeout_s=connect_timeout_s,
-            ping_interval_s=ping_interval_s,
-        )
-        options.setdefault("name", "realtime")
-        self._add_reading(path, endpoint.serve, **options)
-        attach(self.runtime.rooms)
-
     # -- ASGI ----------------------------------------------------------------------------------
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -338,7 +274,7 @@ class App(Router):
         A connection's every wake-up goes through all the coroutines below its view.
         """
         if scope["type"] == "lifespan":
-            return self._run_lifespan(receive, send)
+            return run_lifespan(self._life(), receive, send)
         stack = self._stack
         if stack is None:
             stack = self._dispatch
@@ -351,8 +287,8 @@ class App(Router):
 
     def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         runtime = self.runtime
-        if runtime.proxies is not None:
-            rewrite(scope, runtime.proxies)
+        if runtime.policy.proxies is not None:
+            rewrite(scope, runtime.policy.proxies)
         if scope["type"] != "websocket":
             served: Awaitable[None] = self._http_app()(scope, receive, send)
             return served
@@ -376,26 +312,6 @@ class App(Router):
             app = build_http(self, self.runtime)
             self._http = (len(self.http_list), app)
         return app
-
-    async def _run_lifespan(self, receive: Receive, send: Send) -> None:
-        await receive()
-        async with AsyncExitStack() as stack:
-            try:
-                await stack.enter_async_context(self._life())
-            except Exception:
-                # The host says it; the supervisor only once, however often it tries again.
-                message = traceback.format_exc()
-                await send({"type": "lifespan.startup.failed", "message": message})
-                raise
-            await send({"type": "lifespan.startup.complete"})
-            await receive()
-            try:
-                await stack.aclose()
-            except Exception:
-                message = traceback.format_exc()
-                await send({"type": "lifespan.shutdown.failed", "message": message})
-                raise
-        await send({"type": "lifespan.shutdown.complete"})
 
     @asynccontextmanager
     async def _life(self) -> AsyncIterator[None]:
@@ -426,22 +342,6 @@ class App(Router):
                 rest.push_async_callback(_call, handler)
             for handler in self._handlers[event] if event == "startup" else ():
                 await _call(handler)
-
-
-def check_close_codes(codes: Mapping[int, str]) -> dict[int, str]:
-    """Return the close codes that an app declares.
-
-    Raises:
-        TypeError: one is no int.
-        ValueError: one may not be sent, or they are too many to be counted.
-    """
-    for code in codes:
-        check_close(code, "")
-    counted = {code.value for code in CloseCode} | OWN_CODES.keys()
-    limit = CODES - 1 - len(counted)  # and `other`
-    if len(codes.keys() - counted) > limit:
-        raise ValueError(f"close_codes has {len(codes)} codes, the limit is {limit}")
-    return dict(codes)
 
 
 async def _call(handler: Callable[..., Any]) -> None:

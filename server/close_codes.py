@@ -3,7 +3,10 @@
 Source: RFC 6455 section 7.4 and the IANA "WebSocket Close Code Number Registry".
 """
 
+from collections.abc import Mapping
 from enum import IntEnum
+
+from workers.layout import CODES
 
 MAX_REASON_BYTES = 123  # RFC 6455 section 5.5: a control frame carries 125 bytes, 2 are the code.
 
@@ -114,6 +117,22 @@ def check_close(code: object, reason: object) -> None:
         reason.encode()
     except UnicodeEncodeError as error:
         raise ValueError(f"close reason is not valid UTF-8: {error.reason}") from error
+
+
+def check_close_codes(codes: Mapping[int, str]) -> dict[int, str]:
+    """Return the close codes that an app declares.
+
+    Raises:
+        TypeError: one is no int.
+        ValueError: one may not be sent, or they are too many to be counted.
+    """
+    for code in codes:
+        check_close(code, "")
+    counted = {code.value for code in CloseCode} | OWN_CODES.keys()
+    limit = CODES - 1 - len(counted)  # and `other`
+    if len(codes.keys() - counted) > limit:
+        raise ValueError(f"close_codes has {len(codes)} codes, the limit is {limit}")
+    return dict(codes)
 
 
 def truncate_reason(reason: str) -> str:

@@ -8,10 +8,8 @@ implement.
 import asyncio
 import logging
 from collections.abc import Callable
-from math import inf
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from server.auth.identity import Identity
 from server.close_codes import CloseCode, check_close
 from server.codecs import CODECS, JSON, Codec, json_bytes
 from server.encodings import BARE, Encoding
@@ -20,7 +18,7 @@ from server.flow import flow_of
 from server.handshake import HeaderPairs, Scope, accept_headers
 from server.inbox import Inbox
 from server.outbox import Outbox, make_outbox, take_nothing
-from server.recorded import Recorded
+from server.owned import Owned
 from server.states import CONNECTED, Phase, WebSocketState, refusal
 from server.transport import (
     Event,
@@ -28,7 +26,6 @@ from server.transport import (
     Send,
     is_eager,
 )
-from server.watch import Watch
 
 if TYPE_CHECKING:
     from server.runtime import AppRuntime
@@ -38,27 +35,23 @@ _FAULT: Event = {"type": "websocket.close", "code": 1002, "reason": "invalid or 
 log = logging.getLogger("switchboard.connection")
 
 
-class Connection(Recorded):
+class Connection(Owned):
     """One connection and its state.
 
     Attributes:
         offer: sends an event of that many bytes without waiting; False if `post` has to.
         at_once: the same for what is for many; False if `hand_over` has to.
-        identity: who authentication has found the client to be; None: nobody, or not yet.
-        fallback_subprotocol: is accepted when no other is.
     """
 
     __slots__ = (
         "__weakref__",
         "_accepted_with",
-        "_app",
         "_close_finished",
         "_connect_event_given",
         "_eager",
         "_early",
         "_flow",
         "_free_size",
-        "_gate",
         "_handling_since_s",
         "_inbox",
         "_is_accepting",
@@ -69,11 +62,8 @@ class Connection(Recorded):
         "_rooms",
         "_send",
         "_unsent_close",
-        "_watch",
         "at_once",
         "encoding",
-        "fallback_subprotocol",
-        "identity",
         "offer",
     )
     _inbox: Inbox
@@ -82,11 +72,7 @@ class Connection(Recorded):
     def __init__(
         self, scope: Scope, receive: Receive, send: Send, route: "WebSocketRoute", app: "AppRuntime"
     ) -> None:
-        super().__init__(scope, route, app.ledger)
-        self._app = app
-        self._gate = app.gate(route)
-        self.identity: Identity | None = None
-        self.fallback_subprotocol: str | None = None
+        super().__init__(scope, route, app)
         self._receive = receive
         self._send = send
         self._phase = Phase.CONNECTING
@@ -97,7 +83,6 @@ class Connection(Recorded):
         self._flow = flow_of(self._gate.limits)
         # Up to that size nothing else is looked at.
         self._free_size = self._max_message_size if self._flow is None else -1
-        self._watch: Watch | None = None
         self._accepted_with: tuple[str | None, list[tuple[bytes, bytes]]] | None = None
         self._connect_event_given = False
         self._early: list[tuple[Event, int]] | None = None  # for many, and it is being accepted
@@ -215,43 +200,6 @@ class Connection(Recorded):
 
     def _send_early(self, early: list[tuple[Event, int]]) -> None:
         """Send what was for many while this was being accepted; `exchange` knows how."""
-
-    # -- whose it is ---------------------------------------------------------------------------
-
-    def become(self, identity: Identity | None) -> None:
-        """Take note of who the client is, anew if that was known.
-
-        Raises:
-            TooManyConnections: this user has as many as may be.
-        """
-        if identity is None:
-            return
-        if identity.user_id is not None:
-            self.user_id = identity.user_id
-        self.identity = identity
-        self.context.pop("permissions", None)
-        self.context.update(identity.context())
-        if self._phase is CONNECTED:
-            self._watch_over()
-
-    def _claim_user(self, user_id: str) -> None:
-        self._app.admission.enter_user(self, user_id)
-
-    def _watch_over(self) -> None:
-        """See to it that this ends in time: its token, its age, its silence."""
-        limits, identity = self._gate.limits, self.identity
-        expires_at_s = None if identity is None else identity.expires_at_s
-        if self._watch is None:
-            if (expires_at_s, limits.idle_timeout_s, limits.lifetime_s) == (None, None, None):
-                return
-            self._watch = Watch(self, limits)
-        self._watch.expires_at_s = inf if expires_at_s is None else expires_at_s
-        self._watch.begin()
-
-    def unwatch(self) -> None:
-        """Let go of the deadlines: the view has ended."""
-        if self._watch is not None:
-            self._watch.end()
 
     # -- refuse --------------------------------------------------------------------------------
 

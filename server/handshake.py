@@ -12,6 +12,8 @@ from urllib.parse import quote
 from starlette.datastructures import URL, Address, Headers, QueryParams
 from starlette.requests import HTTPConnection
 
+from server.frozen import freeze
+
 Scope = MutableMapping[str, Any]
 HeaderPairs = Mapping[str, str] | Iterable[tuple[str | bytes, str | bytes]]
 
@@ -105,18 +107,15 @@ class Handshake:
 
     @property
     def session(self) -> Mapping[str, Any]:
-        """The session, read-only: a WebSocket has no response to set a cookie with.
+        """The session, read-only however deep: a WebSocket has no response to set a cookie with.
 
         Raises:
-            RuntimeError: no session middleware is installed.
+            RuntimeError: the app has no sessions.
         """
         if "session" not in self.scope:
-            raise RuntimeError(
-                "sessions are not enabled: add a session middleware to the app, for example"
-                " app.add_middleware(starlette.middleware.sessions.SessionMiddleware,"
-                " secret_key=...)"
-            )
-        return MappingProxyType(self.scope["session"])
+            raise RuntimeError("sessions are not enabled: call app.add_sessions()")
+        session: Mapping[str, Any] = freeze(self.scope["session"])
+        return session
 
     @property
     def context(self) -> dict[str, Any]:

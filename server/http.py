@@ -64,7 +64,7 @@ class _Route(BaseRoute):
         request = Request(scope, receive, send)
         refusal = size_refusal(self._runtime.admission.limits, scope)
         if refusal is None:
-            refusal = await self._runtime.gate(self._route).refusal(request)
+            refusal = await self._runtime.policy.gate(self._route).refusal(request)
         response = await self._call(request) if refusal is None else refusal_response(refusal)
         await response(scope, receive, send)
 

@@ -141,7 +141,7 @@ async def _run_view(runtime: AppRuntime, ws: WebSocket, path_params: Mapping[str
     if problem is not None:
         await ws.deny(400, {"detail": problem}, close_code=403)
         return
-    if not await runtime.gate(ws.route).let_in(ws):
+    if not await runtime.policy.gate(ws.route).let_in(ws):
         return
     plan = runtime.plan(ws.route)
     if plan.is_plain and not plan.inputs.parameters:

@@ -10,17 +10,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from server.admission import RETRY_LATER, Admission, Refusal
-from server.auth.access import Access
 from server.exceptions import ServerUnavailable
-from server.gate import Gate
 from server.handshake import Scope
 from server.injection import AppValues, Plan, Planner
 from server.ledger import Ledger
-from server.limits import AdmissionLimits, ConnectionLimits
-from server.origin import Origins
+from server.limits import AdmissionLimits
+from server.policy import Policy
 from server.providers import STORE
-from server.proxies import TrustedProxies
-from server.rates import RateLimiter
 from server.rooms import Rooms
 from server.routes import HTTPRoute
 from server.transport import TransportLimits
@@ -43,8 +39,7 @@ class AppRuntime:
         is_refusing: whether new connections are refused because this worker drains.
         stats: counts of rare events by name, for this process; keys come from a closed set.
         max_message_size: bytes, for routes that do not say.
-        connection_limits, access, origins: for routes that do not say.
-        proxies: who may say for whom it speaks.
+        policy: what is asked of clients.
         admission: who is let in.
     """
 
@@ -64,13 +59,8 @@ class AppRuntime:
         self.app_values = AppValues()
         self._make_ledger = make_ledger
         self._ledger: Ledger | None = None
-        self.connection_limits = ConnectionLimits()
-        self.access = Access()
-        self.origins = Origins()
-        self.proxies: TrustedProxies | None = None
+        self.policy = Policy()
         self.admission = Admission(AdmissionLimits(), lambda: self.ledger)
-        self._rates = RateLimiter()
-        self._gates: dict[WebSocketRoute | HTTPRoute, Gate] = {}
         self._planner = Planner(STORE, connection_types)
         self._plans: dict[WebSocketRoute | HTTPRoute, Plan] = {}
 
@@ -129,22 +119,6 @@ class AppRuntime:
             await ws.deny(refusal.status, {"detail": refusal.detail}, refusal.headers)
             raise ServerUnavailable(refusal.detail)
         self.ledger.enter(ws)
-
-    def gate(self, route: WebSocketRoute | HTTPRoute) -> Gate:
-        """Return the gate of a route in this app."""
-        gate = self._gates.get(route)
-        if gate is None:
-            origins, limits = self.origins, self.connection_limits
-            if isinstance(route, WebSocketRoute):
-                origins, limits = route.origins or origins, route.limits or limits
-            gate = self._gates[route] = Gate(
-                route,
-                access=route.access.over(self.access),
-                origins=origins,
-                limits=limits,
-                rates=self._rates,
-            )
-        return gate
 
     # -- plans ---------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from server.deadlines import deadlines
 from server.limits import ConnectionLimits
 
 if TYPE_CHECKING:
-    from server.connection import Connection
+    from server.owned import Owned
 
 
 class Watch:
@@ -25,7 +25,7 @@ class Watch:
 
     __slots__ = ("_closing", "_idle_s", "_over_s", "_ws", "expires_at_s")
 
-    def __init__(self, ws: "Connection", limits: ConnectionLimits) -> None:
+    def __init__(self, ws: "Owned", limits: ConnectionLimits) -> None:
         self._ws = ws
         self._idle_s = limits.idle_timeout_s or inf
         self._over_s = asyncio.get_running_loop().time() + (limits.lifetime_s or inf)

@@ -130,15 +130,31 @@ def test_context_is_free_storage_of_one_connection():
     assert other.context == {}
 
 
-def test_session_is_read_only():
-    session = handshake(session={"user": "ann"}).session
-    assert session["user"] == "ann"
-    with pytest.raises(TypeError):
+def test_session_is_read_only_however_deep():
+    kept = {"user": {"name": "ann"}, "cart": [{"item": "tea"}]}
+    session = handshake(session=kept).session
+    assert session == kept
+    with pytest.raises(TypeError, match="read-only"):
         session["user"] = "bob"  # type: ignore[index]
+    with pytest.raises(TypeError, match="read-only"):
+        session["user"]["name"] = "bob"
+    with pytest.raises(TypeError, match="read-only"):
+        session["cart"][0]["item"] = "coffee"
+    with pytest.raises(TypeError, match="read-only"):
+        session["cart"].append("milk")
+    assert kept == {"user": {"name": "ann"}, "cart": [{"item": "tea"}]}
 
 
-def test_session_without_a_middleware_says_what_to_add():
-    with pytest.raises(RuntimeError, match="SessionMiddleware"):
+def test_session_is_what_a_middleware_has_put_there_by_now():
+    scope = websocket_scope(session={})
+    asked = Handshake(scope)
+    assert asked.session == {}
+    scope["session"]["user"] = "ann"
+    assert asked.session == {"user": "ann"}
+
+
+def test_session_without_sessions_says_what_to_call():
+    with pytest.raises(RuntimeError, match=r"app\.add_sessions\(\)"):
         _ = handshake().session
 
 

@@ -47,6 +47,12 @@ def test_nobody_is_trusted_by_default(peer):
     assert forwarded(CLIENT, peer=peer, proxies=TrustedProxies()) == peer
 
 
+def test_a_single_address_of_either_version_is_trusted():
+    proxies = TrustedProxies(["2001:db8::1", "192.0.2.1"])
+    assert forwarded(CLIENT, peer="2001:db8::1", proxies=proxies) == CLIENT
+    assert forwarded(CLIENT, peer="2001:db8::2", proxies=proxies) == "2001:db8::2"
+
+
 @pytest.mark.parametrize("peer", ["", "unix", "unix:/run/app.sock", "10.0.0.1:80", "10.0.0"])
 def test_a_peer_without_an_address_is_not_trusted_and_stays(peer):
     everybody = TrustedProxies(["0.0.0.0/0", "::/0"])
