@@ -14,8 +14,20 @@ from typing import Any, Literal, get_args, get_origin
 import server.cli
 from docs.metrics_page import metrics_page
 from server.cli import commands
-from server.settings import DEFAULT_FILE, ENV_PREFIX, ConnectionSettings, Settings
+from server.settings import (
+    DEFAULT_FILE,
+    ENV_PREFIX,
+    AdmissionSettings,
+    ConnectionSettings,
+    LimitSettings,
+    Settings,
+)
 
+TABLES = {
+    "connection": ("Each connection", ConnectionSettings),
+    "admission": ("Who is let in", AdmissionSettings),
+    "limits": ("What a connection may do", LimitSettings),
+}
 SECRETS = [field.name for field in fields(Settings) if not field.repr]
 FOLDER = Path(__file__).parent / "reference"
 COMMANDS = (
@@ -64,7 +76,8 @@ SWITCHBOARD_WORKERS=1 python -m server check --port 0 --connection.send-timeout-
 ```
 
 What an app decides for itself, such as `max_message_size`, is an argument of `App` and of its
-routes, not a setting: see the [guide](../guide/websockets.md).
+routes, not a setting: see the [guide](../guide/websockets.md). Limits are both: what is set here
+stands in place of what `App` says ([limits](../topics/limits.md)).
 """
 
 CLI_TAIL = """\
@@ -101,13 +114,13 @@ def settings_page() -> str:
         if argument.show and argument.keys
     ]
     own = [argument for argument in arguments if len(argument.keys) == 1]
-    of_connections = [argument for argument in arguments if argument.keys[0] == "connection"]
-    assert len(own) + len(of_connections) == len(arguments), "a table of settings has no section"
-    sections = [
-        f"## The server\n\n{_setting_table(own, Settings)}",
-        "## Each connection\n\nThey are the table `[connection]` of the file.\n\n"
-        + _setting_table(of_connections, ConnectionSettings),
-    ]
+    sections = [f"## The server\n\n{_setting_table(own, Settings)}"]
+    for name, (title, kind) in TABLES.items():
+        of_table = [argument for argument in arguments if argument.keys[0] == name]
+        head = f"## {title}\n\nThey are the table `[{name}]` of the file.\n\n"
+        sections.append(head + _setting_table(of_table, kind))
+    known = {field.name for field in fields(Settings)}
+    assert {argument.keys[0] for argument in arguments} <= known, "a setting has no section"
     return "\n".join([NOTICE, SETTINGS_HEAD, *sections, SETTINGS_TAIL])
 
 
@@ -122,7 +135,8 @@ SETTING_COLUMNS = ("setting", "what it is", "default", "values", "flag, environm
 
 def _setting_row(argument: Any, about: str) -> tuple[str, ...]:
     # A default that depends on the machine is said in words at the end of its line.
-    text, _, default = about.removesuffix(".").partition("; default: ")
+    about = about.removesuffix(".").replace("; the app's: ", "; default: the app's, ")
+    text, _, default = about.partition("; default: ")
     variable = ENV_PREFIX + "_".join(argument.keys).upper()
     return (
         f"`{argument.keys[-1]}`",
@@ -135,12 +149,18 @@ def _setting_row(argument: Any, about: str) -> tuple[str, ...]:
 
 
 def _values(argument: Any) -> str:
-    if get_origin(argument.hint) is Literal:
-        return ", ".join(f"`{value}`" for value in get_args(argument.hint))
+    choices = [hint for hint in (argument.hint, *get_args(argument.hint)) if _is_choice(hint)]
+    if choices:
+        return ", ".join(f"`{value}`" for value in get_args(choices[0]))
     for number in argument.parameter.validator:
-        lower = f"{number.gte}" if number.gte is not None else f"over {number.gt}"
-        return f"{lower} to {number.lte}" if number.lte is not None else f"{lower} or more"
+        if number.lte is None:
+            return f"over {number.gt}" if number.gte is None else f"{number.gte} or more"
+        return f"{f'over {number.gt}' if number.gte is None else number.gte} to {number.lte}"
     return "text"
+
+
+def _is_choice(hint: Any) -> bool:
+    return get_origin(hint) is Literal
 
 
 def attributes(kind: type) -> dict[str, str]:

@@ -59,6 +59,7 @@ commands = CommandLine(name="python -m server", help=HELP, version_flags=[])
 def serve(app: AppReference = DEFAULT_APP, /, *, settings: Flat = Settings()) -> NoReturn:  # noqa: B008
     """Serve an app in the foreground until Ctrl-C or SIGTERM. Takes --config FILE as well."""
     admin_key = read_key(settings)  # before anything inherits the environment
+    settings.proxies()
     look = inspect_app(app)
     host, port = claim_address(settings.host, settings.port)
     admin_host, admin_port = _claim_admin(settings)
@@ -139,6 +140,7 @@ def _task(app: str, settings: Settings, segment: str) -> Task:
 def check(app: AppReference = DEFAULT_APP, /, *, settings: Flat = Settings()) -> int:  # noqa: B008
     """Try all that serve needs, and print the settings in force. Takes --config FILE as well."""
     read_key(settings)
+    settings.proxies()
     found = inspect_app(app).routes
     host, port = claim_address(settings.host, settings.port)
     _claim_admin(settings)

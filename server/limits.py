@@ -42,7 +42,7 @@ class AdmissionLimits:
     connections_per_user: int | None = None
     handshakes_per_s: float | None = None
     header_bytes: int = 32_768
-    url_bytes: int = 16_384
+    url_bytes: int = 65_536
 
     def __post_init__(self) -> None:
         """Raises ValueError: a limit that is not above 0."""

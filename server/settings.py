@@ -17,6 +17,7 @@ from cyclopts.config import Env, Toml
 from cyclopts.validators import Number
 
 from server.exceptions import SettingsError
+from server.proxies import TrustedProxies
 from server.transport import TransportLimits
 from workers.directories import DEFAULT_BASE
 
@@ -87,7 +88,7 @@ class AdmissionSettings:
         handshakes_per_s: Handshakes a second, an equal share for each worker (then 503); the app's:
             no limit.
         header_bytes: Bytes of a request's headers (then 431); the app's: 32768.
-        url_bytes: Bytes of a request's path and query (then 414); the app's: 16384.
+        url_bytes: Bytes of a request's path and query (then 414); the app's: 65536.
     """
 
     connections: Limit = None
@@ -105,7 +106,7 @@ class LimitSettings:
     Attributes:
         messages_per_s: Messages a second from a client (then 1008); the app's: no limit.
         bytes_per_s: Payload bytes a second from a client (then 1008); the app's: no limit.
-        on_rate: What becomes of a message over these two.
+        on_rate: What becomes of a message over these two; the app's: disconnect.
         rooms: Rooms a connection may be in; the app's: 100.
         idle_timeout_s: Seconds without a message from a client (then 4001); the app's: no limit.
         lifetime_s: Seconds a connection may last (then 4004); the app's: no limit.
@@ -178,8 +179,17 @@ class Settings:
     limits: LimitSettings = LimitSettings()
 
     def proxies(self) -> list[str]:
-        """Return the trusted proxies as a list."""
-        return [one for part in self.trusted_proxies.split(",") if (one := part.strip())]
+        """Return the trusted proxies as a list.
+
+        Raises:
+            SettingsError: one is no address and no network.
+        """
+        networks = [one for part in self.trusted_proxies.split(",") if (one := part.strip())]
+        try:
+            TrustedProxies(networks)
+        except ValueError as error:
+            raise SettingsError(f"trusted_proxies: {error}") from None
+        return networks
 
 
 class _File(Toml):

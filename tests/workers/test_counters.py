@@ -186,7 +186,7 @@ def test_slots_and_routes_are_apart() -> None:
 BLOCKS = st.builds(
     Block,
     opened=st.integers(0, 2**62),
-    closed=st.lists(st.integers(0, 9), min_size=192, max_size=192),
+    closed=st.lists(st.integers(0, 9), min_size=CODES * INITIATORS, max_size=CODES * INITIATORS),
     duration_sum_ns=st.integers(0, 2**62),
 )
 

@@ -20,6 +20,7 @@ from tests.workers.memory_support import (
     put_word,
     shared,
 )
+from workers import layout
 from workers.directories import directory_for
 from workers.layout import WORD_BYTES, Layout, ServerState, Sizes
 from workers.registry import SlotRows
@@ -139,7 +140,7 @@ def test_more_labels_than_there_is_room_for_are_other() -> None:
     segment.add_routes(["/x"])
     assert segment.routes == ["other", "/1", "/2"]
     assert segment.route_index("/3") == segment.route_index("/x") == 0
-    assert (segment.codes, segment.code_index(64)) == (list(range(64)), 0)
+    assert (segment.codes, segment.code_index(layout.CODES)) == (list(range(layout.CODES)), 0)
     assert (segment.statuses, segment.status_index(32)) == (list(range(32)), 0)
 
 
