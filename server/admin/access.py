@@ -10,12 +10,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from server.exceptions import SettingsError
+from server.secret import how_to_make, read_secret_file
 from server.settings import ENV_PREFIX, Settings
 
 MIN_CHARS = 16
-_MAX_FILE_BYTES = 4096
 _VARIABLE = f"{ENV_PREFIX}ADMIN_KEY"
-_MAKE_ONE = "make one with `python -c 'import secrets; print(secrets.token_urlsafe())'`"
+_MAKE_ONE = how_to_make()
 _NO_KEY = (
     f"this needs a key, and the server was started without: {_MAKE_ONE}, start the server with it"
     f" in {_VARIABLE} or in a file named by --admin-key-file, and send it as"
@@ -42,7 +42,7 @@ def read_key(settings: Settings) -> str | None:
         if key:
             raise SettingsError("there are two keys: give admin_key or admin_key_file, not both")
         source = f"admin_key_file {settings.admin_key_file}"
-        key = _read_file(Path(settings.admin_key_file), source)
+        key = read_secret_file(Path(settings.admin_key_file), source).strip()
     elif not key:
         return None
     if len(key) < MIN_CHARS or not all("!" <= char <= "~" for char in key):
@@ -51,14 +51,6 @@ def read_key(settings: Settings) -> str | None:
             f" {_MAKE_ONE}"
         )
     return key
-
-
-def _read_file(path: Path, source: str) -> str:
-    try:
-        with path.open("rb") as file:
-            return file.read(_MAX_FILE_BYTES).decode("latin-1").strip()
-    except OSError as error:
-        raise SettingsError(f"{source}: {error.strerror}") from None
 
 
 def guarded(key: str | None, endpoint: Endpoint) -> Endpoint:

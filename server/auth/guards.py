@@ -270,7 +270,7 @@ def _instance(kind: type) -> object:
         raise TypeError(f"guards= has {kind!r}, which is no guard: it has no check(identity)")
     try:
         return kind()
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise TypeError(
             f"guards= has the class {kind.__name__}, which needs arguments: write"
             f" {kind.__name__}(...)"

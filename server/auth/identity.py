@@ -107,7 +107,9 @@ def check_backends(auth: object) -> tuple[Backend, ...]:
     if auth is None:
         return ()
     if not isinstance(auth, list | tuple):
-        raise TypeError(f"auth= is a list of backends, not {_kind(auth)}: write auth=[...]")
+        raise TypeError(
+            f"auth= is a list of backends, not of type {type(auth).__name__}: write auth=[...]"
+        )
     for backend in auth:
         _check_backend(backend)
     return tuple(auth)
@@ -116,14 +118,9 @@ def check_backends(auth: object) -> tuple[Backend, ...]:
 def _check_backend(backend: object) -> None:
     if isinstance(backend, type):
         raise TypeError(f"auth= has the class {backend.__name__}: write {backend.__name__}(...)")
+    # The type only: the value may be a key.
+    called = f"auth= has an item of type {type(backend).__name__}, which is no backend:"
     if not isinstance(getattr(backend, "places", None), Places):
-        raise TypeError(f"auth= has {_kind(backend)}, which is no backend: `places` is no Places")
+        raise TypeError(f"{called} `places` is no Places")
     if not inspect.iscoroutinefunction(getattr(backend, "identify", None)):
-        raise TypeError(
-            f"auth= has {_kind(backend)}, which is no backend: `identify` is no `async def`"
-        )
-
-
-def _kind(value: object) -> str:
-    """Name the type only: the value may be a key."""
-    return f"a {type(value).__name__}"
+        raise TypeError(f"{called} `identify` is no `async def`")

@@ -31,7 +31,7 @@ from server.auth.keys import Key
 from server.auth.places import check_token
 
 MAX_TIME_S = 253_402_300_799
-"""The last second of the year 9999. Later ones are milliseconds by mistake, most of the time."""
+"""The last second that a datetime has. A later one is in milliseconds by mistake, most likely."""
 
 _COMPACT = re.compile(r"[\w-]+\.[\w-]+\.[\w-]*", re.ASCII)
 _TIMES = ("exp", "nbf", "iat")
@@ -183,5 +183,5 @@ _JSON = json.JSONDecoder(object_pairs_hook=_unique, parse_float=_finite, parse_c
 
 def _detail(error: PyJWTError) -> str:
     if isinstance(error, MissingRequiredClaimError):
-        return _MISSING[error.claim]
+        return _MISSING.get(error.claim, failure.INVALID)
     return _DETAILS.get(type(error), failure.INVALID)
