@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from server.exceptions import TooManyConnections
 from server.handshake import Scope
 from server.limits import AdmissionLimits
+from server.proxies import one_client
 from server.rates import Bucket
 from workers.layout import TallyKind
 
@@ -105,10 +106,11 @@ class Admission:
         client = ws.client
         if limit is None or client is None:
             return None
-        if not self._claim(TallyKind.IP, client.host, limit):
+        address = one_client(client.host)
+        if not self._claim(TallyKind.IP, address, limit):
             detail = f"There are {limit} connections of your address, its limit"
             return Refusal(429, detail, "connections_per_ip", RETRY_LATER)
-        self._addresses[ws] = client.host
+        self._addresses[ws] = address
         return None
 
     def enter_user(self, ws: "Recorded", user_id: str) -> None:

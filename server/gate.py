@@ -28,6 +28,7 @@ from server.codecs import json_bytes
 from server.exceptions import TooManyConnections, WebSocketDisconnect
 from server.limits import ConnectionLimits
 from server.origin import Origins
+from server.proxies import one_client
 from server.rates import Exceeded, RateLimiter, rate_limits_of
 from server.transport import Event
 
@@ -202,7 +203,7 @@ class Gate:
     ) -> Exceeded | None:
         def key_of(key: str) -> str | None:
             if key == "ip":
-                return str(scope["client"][0]) if scope.get("client") else None
+                return one_client(str(scope["client"][0])) if scope.get("client") else None
             if key in _OF_IDENTITY:
                 is_other = identity is None or (key == "api_key" and identity.backend != key)
                 return None if is_other or identity is None else identity.user_id

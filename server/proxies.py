@@ -77,6 +77,17 @@ class TrustedProxies:
         return any(address in network for network in self._networks)
 
 
+def one_client(host: str) -> str:
+    """Return what stands for a client in counts: its address, or of IPv6 its network.
+
+    A host, and often a home, has a /64 to itself (RFC 6177): it is no 2^64 clients.
+    """
+    address = _plain(host)
+    if address is None or address.version == 4:
+        return host
+    return str(IPv6Network((int(address), 64), strict=False))
+
+
 def rewrite(scope: Scope, proxies: TrustedProxies) -> None:
     """Put the client that a trusted proxy speaks for, and its scheme, into an ASGI scope.
 

@@ -11,7 +11,7 @@ from server.auth.places import Places
 
 __all__ = ["AuthenticationFailed", "Backend", "Identity", "check_backends", "user_id_problem"]
 
-MAX_USER_ID_BYTES = 64  # what the registry has room for: server.ledger.USER_BYTES
+MAX_USER_ID_BYTES = 64  # what the registry has room for: server.recorded.USER_BYTES
 _CONTROLS = ("Cc", "Zl", "Zp")  # control characters, and what else breaks a line of a log
 
 

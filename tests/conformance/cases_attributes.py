@@ -126,7 +126,7 @@ async def no_session(ws: WebSocket) -> None:
     try:
         note(ws, str(ws.session))
     except RuntimeError as error:
-        note(ws, f"RuntimeError {'SessionMiddleware' in str(error)}")
+        note(ws, f"RuntimeError {'add_sessions' in str(error)}")
 
 
 @app.websocket_route("/session/read", send_type="json")

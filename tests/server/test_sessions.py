@@ -185,7 +185,9 @@ def test_other_scopes_are_left_alone() -> None:
 GOOD = Signer().cookie(b'{"a":1}')
 
 
-@pytest.mark.parametrize("value", [GOOD, b'"' + GOOD + b'"', b" " + GOOD + b" "])
+@pytest.mark.parametrize(
+    "value", [GOOD, b'"' + GOOD + b'"', b" " + GOOD + b" "], ids=["plain", "quoted", "spaces"]
+)
 def test_a_good_cookie_is_read(value: bytes) -> None:
     assert of_cookie(value) == {"a": 1}
     assert of_cookie(value + b"; other=1") == {"a": 1}
@@ -252,7 +254,11 @@ def test_arbitrary_signed_values_are_a_session_or_an_empty_one(value: bytes) -> 
         assert isinstance(of_cookie(signed), dict)
 
 
-@pytest.mark.parametrize("value", [b"garbage", b"a.b.c", GOOD[:-1], b"", b"%ff"])
+@pytest.mark.parametrize(
+    "value",
+    [b"garbage", b"a.b.c", GOOD[:-1], b"", b"%ff"],
+    ids=["garbage", "dots", "forged", "empty", "escape"],
+)
 def test_a_bad_cookie_is_no_error_over_http_either(app: App, value: bytes) -> None:
     response = TestClient(app).get("/whoami", headers={"cookie": f"session={value.decode()}"})
     assert (response.status_code, response.content) == (204, b"")

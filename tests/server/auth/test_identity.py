@@ -10,7 +10,7 @@ import server.auth
 from server.auth import AuthenticationFailed, Identity, JWTAuthentication
 from server.auth.identity import MAX_USER_ID_BYTES, check_backends
 from server.auth.places import Places
-from server.ledger import USER_BYTES
+from server.recorded import USER_BYTES
 
 
 class Own:
