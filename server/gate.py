@@ -96,7 +96,9 @@ class Gate:
             return await _refuse(ws, Refusal(401, failure.detail, headers=_BAD_TOKEN))
         finally:
             self._hide_token(ws)
-        if identity is None and self._waits_for_token() and not ws.route.reads_token:
+        if identity is None and ws.route.reads_token:
+            return True  # its view asks `admits` in time
+        if identity is None and self._waits_for_token():
             return await self._let_in_late(ws)
         refusal = self._refusal_of(ws, identity)
         return refusal is None or await _refuse(ws, refusal)
@@ -158,6 +160,20 @@ class Gate:
         ws.limited(refusal.limit)
         await ws.ensure_closed(FORBIDDEN, truncate_reason(refusal.detail))
         return False
+
+    async def admits(self, ws: "WebSocket", token: str | None) -> Refusal | None:
+        """Take an accepted connection of a route that reads the token by itself; or say why not.
+
+        Raises:
+            AuthenticationFailed: the token is no good.
+        """
+        if token is None:
+            return None if ws.identity is not None else self._refusal_of(ws, None)
+        if ws.identity is not None:
+            await self.renew(ws, token)
+            return None
+        check_token(token)
+        return self._refusal_of(ws, await self.access.identify_token(token, late=False))
 
     async def renew(self, ws: "WebSocket", token: str) -> Identity:
         """Take a newer token of the client that a connection is already.

@@ -1,6 +1,6 @@
 """Owns the errors and close codes of the realtime protocol; knows no frame and no connection."""
 
-from server.close_codes import BAD_CONNECT, NOT_HEARD, NOTHING_SAID, OWN_CODES, UNAUTHORIZED
+from server.close_codes import OWN_CODES, UNAUTHORIZED, CloseCode
 from workers.journal import MessageTooLarge
 from workers.journal_lock import JournalStalled
 from workers.memberships import MembershipsFull
@@ -12,6 +12,8 @@ ERRORS: dict[str, tuple[bool, str]] = {
     "unknown_type": (False, "there is no such frame"),
     "connect_expected": (False, "the first frame is connect"),
     "unauthorized": (False, "the app does not let this client in"),
+    "bad_token": (False, "the token is no good; the one before counts on"),
+    "too_many_connections": (True, "this user has as many connections as may be"),
     "already_connected": (False, "connect came before"),
     "forbidden": (False, "the app does not let this client do that"),
     "bad_room": (False, "that cannot name a room"),
@@ -29,10 +31,11 @@ ERRORS: dict[str, tuple[bool, str]] = {
 docs/protocol.md lists them.
 """
 
-CLOSE_CODES = {
-    code: OWN_CODES[code] for code in (NOT_HEARD, NOTHING_SAID, BAD_CONNECT, UNAUTHORIZED)
-}
+CLOSE_CODES = OWN_CODES
 """Those that the protocol uses beside the registered ones, with their reasons."""
+
+CLOSED_BY = {"unauthorized": UNAUTHORIZED, "too_many_connections": CloseCode.POLICY_VIOLATION}
+"""The codes that errors before `connected` close with; all others: BAD_CONNECT."""
 
 FAILURES: dict[type[Exception], str] = {
     DirectoryFull: "rooms_full",

@@ -31,6 +31,13 @@ class Connect(Request, tag="connect"):
     """The first frame; `data` is for the app."""
 
     data: Any = None
+    token: str | None = None
+
+
+class Refresh(Request, tag="refresh"):
+    """Bring a newer token."""
+
+    token: str
 
 
 class Join(Request, tag="join"):
@@ -74,10 +81,10 @@ class Ping(msgspec.Struct, tag_field="type", tag="ping", forbid_unknown_fields=T
     id: Number | None = None
 
 
-FromClient = Connect | Join | Leave | Publish | AskPresence | AskHistory | Ping
+FromClient = Connect | Refresh | Join | Leave | Publish | AskPresence | AskHistory | Ping
 FROM_CLIENT = {
     str(kind.__struct_config__.tag): kind
-    for kind in (Connect, Join, Leave, Publish, AskPresence, AskHistory, Ping)
+    for kind in (Connect, Refresh, Join, Leave, Publish, AskPresence, AskHistory, Ping)
 }
 
 
@@ -101,9 +108,17 @@ class Connected(Frame, tag="connected", kw_only=True):
     id: int
     client: str
     user: str | None = None
+    expires_in_s: float | None = None
     ping_interval_s: float
     timeout_s: float
     limits: Limits
+
+
+class Refreshed(Frame, tag="refreshed", kw_only=True):
+    """Answers `refresh`."""
+
+    id: int
+    expires_in_s: float | None = None
 
 
 class Joined(Frame, tag="joined"):
@@ -223,7 +238,7 @@ class Missed(Frame, tag="missed"):
 FROM_SERVER = {
     str(kind.__struct_config__.tag): kind
     for kind in (
-        *(Connected, Joined, Left, Published, Presence, History, Pong, Error),
+        *(Connected, Refreshed, Joined, Left, Published, Presence, History, Pong, Error),
         *(Message, Broadcast, MemberJoined, MemberLeft, Missed),
     )
 }

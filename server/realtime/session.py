@@ -4,15 +4,18 @@ It knows frames, rooms and hooks; not how frames are encoded, nor how messages a
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from server import room as rooms_api
-from server.close_codes import BAD_CONNECT, NOT_HEARD, NOTHING_SAID, OWN_CODES, UNAUTHORIZED
+from server.auth.failure import AuthenticationFailed
+from server.close_codes import BAD_CONNECT, NOT_HEARD, NOTHING_SAID, OWN_CODES
 from server.deadlines import deadlines
 from server.encodings import Encoded
+from server.exceptions import TooManyConnections
 from server.realtime import frames
-from server.realtime.errors import FAILURES, Refused
+from server.realtime.errors import CLOSED_BY, FAILURES, Refused
 from server.realtime.hooks import check
 from server.realtime.presence import presence_of
 from server.room import check_room_name, epoch_text, shadow_of
@@ -88,8 +91,9 @@ class Session:
         code, message = refused.code, refused.message
         await self._send(frames.Error(id=id, code=code, message=message, retry=refused.retry))
         if not self._is_connected:
-            close_code = UNAUTHORIZED if code == "unauthorized" else BAD_CONNECT
-            await self._ws.ensure_closed(close_code, OWN_CODES[close_code])
+            close_code = CLOSED_BY.get(code, BAD_CONNECT)
+            reason = OWN_CODES.get(close_code, "Too Many Connections")
+            await self._ws.ensure_closed(close_code, reason)
 
     async def _send(self, frame: frames.Frame) -> None:
         event, size_bytes = self._wire.frame(frame)
@@ -116,15 +120,14 @@ class Session:
         if not isinstance(request, frames.Connect):
             raise Refused("connect_expected")
         ws, endpoint = self._ws, self._endpoint
-        user = await self._hooks.user_of(ws, request.data)
-        if user is not None:
-            ws.user_id = user
+        user = await self._user(request)
         assert ws.id is not None, "it was accepted"
         limits = frames.Limits(endpoint.message_bytes(ws), endpoint.max_rooms)
         answer = frames.Connected(
             id=request.id,
             client=ws.id,
             user=user,
+            expires_in_s=self._expires_in_s(),
             ping_interval_s=endpoint.ping_interval_s,
             timeout_s=endpoint.timeout_s,
             limits=limits,
@@ -134,6 +137,39 @@ class Session:
         deadlines().watch(self)  # which may be earlier than that for `connect`
         # Only now: no broadcast is for one that may be anybody.
         ws._app.connections.add(ws)
+
+    async def _user(self, request: frames.Connect) -> str | None:
+        """Return whose connection it is: what the route's authentication says, then the hook."""
+        ws = self._ws
+        try:
+            refusal = await ws._gate.admits(ws, request.token)
+            if refusal is not None:
+                ws.limited(refusal.limit)
+                code = "too_many_connections" if refusal.status == 429 else "unauthorized"
+                raise Refused(code, refusal.detail)
+            user = await self._hooks.user_of(ws, request.data)
+            if user is not None:
+                ws.user_id = user
+        except AuthenticationFailed as failure:
+            raise Refused("unauthorized", failure.detail) from None
+        except TooManyConnections as error:
+            ws.limited("connections_per_user")
+            raise Refused("too_many_connections", error.reason) from None
+        return ws.user_id
+
+    def _expires_in_s(self) -> float | None:
+        identity = self._ws.identity
+        if identity is None or identity.expires_at_s is None:
+            return None
+        return round(max(0.0, identity.expires_at_s - time.time()), 3)
+
+    async def _refresh(self, request: frames.Refresh) -> None:
+        try:
+            await self._ws.renew(request.token)
+        except AuthenticationFailed as failure:
+            raise Refused("bad_token", failure.detail) from None
+        answer = frames.Refreshed(id=request.id, expires_in_s=self._expires_in_s())
+        await self._send(answer)
 
     async def _join(self, request: frames.Join) -> None:
         ws, room = self._ws, _room(request.room)
@@ -236,6 +272,7 @@ class Session:
 
 
 _ANSWERS: dict[type, Callable[[Session, Any], Awaitable[None]]] = {
+    frames.Refresh: Session._refresh,
     frames.Join: Session._join,
     frames.Leave: Session._leave,
     frames.Publish: Session._publish,

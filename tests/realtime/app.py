@@ -3,7 +3,11 @@
 import os
 from typing import Any
 
-from server import App, WebSocket
+from server import App, ConnectionLimits, WebSocket
+from server.auth import HasPermission, IsAuthenticated, JWTAuthentication
+
+KEY = "the key of these tests, which protects nothing"
+auth = JWTAuthentication(KEY, leeway_s=0)
 
 
 def may(ws: WebSocket, room: str) -> bool:
@@ -26,8 +30,8 @@ async def who(ws: WebSocket, data: Any) -> str | bool | None:
     return data if data is None or isinstance(data, str) else False
 
 
-def make_app() -> App:
-    app = App("realtime-tests")
+def make_app(**options: Any) -> App:
+    app = App("realtime-tests", **options)
     app.realtime("/open")
     app.realtime(
         "/guarded",
@@ -43,6 +47,12 @@ def make_app() -> App:
     app.realtime("/large", max_message_size=64 << 20)
     app.realtime("/hasty", connect_timeout_s=0.2)
     app.realtime("/fast", ping_interval_s=1)
+
+    app.realtime("/tokens", auth=[auth], guards=[IsAuthenticated()])
+    app.realtime("/writers", auth=[auth], guards=[HasPermission("write")])
+    app.realtime("/hooked", auth=[auth], authorize=who)
+    app.realtime("/brief", limits=ConnectionLimits(lifetime_s=0.5))
+    app.realtime("/slowly", limits=ConnectionLimits(messages_per_s=2))
 
     app.realtime("/pid", authorize=lambda ws, data: str(os.getpid()))
 

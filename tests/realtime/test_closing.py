@@ -63,7 +63,7 @@ async def test_a_first_frame_that_is_none(host: Host, code: str):
     if code == "malformed":
         await peer.link.send("{" if peer.is_json else b"\xc1")
     else:
-        await peer.send("connect" if code == "invalid_frame" else "hello", token="x")
+        await peer.send("connect" if code == "invalid_frame" else "hello", colour="x")
 
     await peer.expect(type="error", code=code)
     assert (await peer.until_closed()).code == 4501

@@ -13,7 +13,7 @@ from tests.realtime.support import COVERED
 from tests.support.servers import ROOT
 
 PAGE = (ROOT / "docs" / "protocol.md").read_text()
-MODULES = ("test_frames", "test_errors", "test_closing", "test_missed")
+MODULES = ("test_frames", "test_errors", "test_closing", "test_missed", "test_tokens")
 PARTS = {
     "### From the client": "frame",
     "### From the server": "frame",
