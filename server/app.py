@@ -24,6 +24,7 @@ from server.close_codes import check_close_codes
 from server.connections import Connections
 from server.draining import Drained, close_some, drain
 from server.handshake import Scope, route_path
+from server.hoarding import watching
 from server.http import build_http, call_mounted
 from server.ledger import Ledger, labels, private_ledger
 from server.lifespan import run_lifespan
@@ -322,6 +323,8 @@ class App(RoomApp):
             self.runtime.rooms.bus.keep_watch()
             if self._lifespan is not None:
                 await stack.enter_async_context(self._lifespan(self))
+            if self.runtime.is_adopted:
+                await stack.enter_async_context(watching(self.runtime))
             await self._call_handlers("startup")
             yield
             await self._call_handlers("shutdown")

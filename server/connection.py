@@ -116,6 +116,11 @@ class Connection(Owned):
         return WebSocketState(max(self.state, WebSocketState.CONNECTED))
 
     @property
+    def max_message_size(self) -> int:
+        """Bytes, over which a message closes with 1009."""
+        return self._max_message_size
+
+    @property
     def messages_sent(self) -> int:
         """Messages handed to the host so far."""
         return self._outbox.messages if self._accepted_with else 0
