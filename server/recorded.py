@@ -139,9 +139,14 @@ class Recorded(Handshake):
         return self.client if given is None else Address(str(given[0]), int(given[1] or 0))
 
     def peer_text(self) -> str:
-        """Return the peer's address: `192.0.2.1:5000`, `[2001:db8::1]:5000`, empty if unknown."""
+        """Return the client's address: `192.0.2.1:5000`, `[2001:db8::1]:5000`, empty if unknown.
+
+        What a proxy tells has no port.
+        """
         client = self.client
         if client is None:
             return ""
+        if client.port == 0:
+            return client.host
         host = f"[{client.host}]" if ":" in client.host else client.host
         return f"{host}:{client.port}"
