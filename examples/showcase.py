@@ -110,6 +110,11 @@ async def typed(ws: WebSocket) -> None:
         await ws.send(move)
 
 
+# -- with no handler code -------------------------------------------------------------------------
+
+# Anybody may join and publish: see docs/guide/realtime.md for who should.
+app.realtime("/realtime")
+
 # -- HTTP -----------------------------------------------------------------------------------------
 
 
@@ -129,12 +134,18 @@ async def healthz(request: Request) -> dict[str, str]:
 
 def _routes() -> list[dict[str, Any]]:
     return [
-        {"path": route.pattern.text, "about": (route.view.__doc__ or "").strip(), **_try(route)}
+        {"path": route.pattern.text, "about": _about(route), **_try(route)}
         for route in app.websocket_list
     ]
 
 
-def _try(route: Any) -> dict[str, str]:
+def _about(route: Any) -> str:
+    if route.pattern.text == "/realtime":
+        return "Rooms, recovery and presence with no handler: docs/protocol.md has the frames"
+    return (route.view.__doc__ or "").strip()
+
+
+def _try(route: Any) -> dict[str, Any]:
     """A path and a message that work, for the page's form."""
     paths = {
         "/ws/room/{room_id}": "/ws/room/lobby",
@@ -146,6 +157,11 @@ def _try(route: Any) -> dict[str, str]:
         "/ws/json": '{"hello": ["world", 1]}',
         "/chat/{channel}": '"hello"',
         "/ws/typed": '{"player": "ada", "x": 3}',
+        "/realtime": '{"type": "connect", "id": 1}',
     }
     pattern = route.pattern.text
-    return {"try": paths.get(pattern, pattern), "message": messages.get(pattern, "hello")}
+    return {
+        "try": paths.get(pattern, pattern),
+        "message": messages.get(pattern, "hello"),
+        "protocols": ["switchboard.v1"] if pattern == "/realtime" else [],
+    }

@@ -1,7 +1,7 @@
-"""Owns what a run of a load test leaves behind: the figures that reports and verdicts are made of.
+"""Owns what a run of a load test leaves behind: the figures for reports and verdicts.
 
-Written by the master of a run as `run.json`, read by `report`, `slo` and `capacity`. It knows neither
-locust nor how any of it is shown.
+Written by the master of a run as `run.json`, read by `report`, `slo` and `capacity`. It knows
+neither locust nor how any of it is shown.
 """
 
 from typing import Literal
