@@ -40,6 +40,11 @@ class TrustedProxies:
             raise ValueError(f"trusted proxies must be a list, such as [{networks!r}]")
         self._networks = tuple(_network(text) for text in networks)
 
+    @property
+    def networks(self) -> tuple[Network, ...]:
+        """Where they are."""
+        return self._networks
+
     def client_of(self, peer_host: str, headers: Headers) -> tuple[str, str | None]:
         """Return the client's address and the scheme it used, as far as that can be believed.
 

@@ -225,11 +225,14 @@ def _secrets(settings: Any) -> set[str]:
     return {field.name for field in fields(settings) if not field.repr}
 
 
-def add_sources(command_line: CommandLine, config_file: Path | None) -> None:
+def add_sources(command_line: CommandLine, config_file: Path | None) -> Path | None:
     """Make `command_line` read the environment and a TOML file where flags are silent.
 
     Args:
         config_file: must exist if given; None reads `switchboard.toml` here if there is one.
+
+    Returns:
+        The file that will be read, if there is one.
 
     Raises:
         SettingsError: the file does not exist.
@@ -240,6 +243,7 @@ def add_sources(command_line: CommandLine, config_file: Path | None) -> None:
     environment = Env(ENV_PREFIX, command=False)
     file = _File(path, use_commands_as_keys=False, allow_unknown=True)  # `_check_keys` has looked
     command_line.config = (_of_settings(environment), _of_settings(file))
+    return path if path.is_file() else None
 
 
 def _of_settings(source: Callable[..., None]) -> Callable[..., None]:
