@@ -13,11 +13,13 @@ from server import AdmissionLimits, App, ConnectionLimits, Router
 from server.auth import (
     AllowAny,
     APIKeyAuthentication,
+    Backend,
     Identity,
     IsAuthenticated,
     JWTAuthentication,
     Requires,
 )
+from server.auth.guards import GuardLike
 from server.auth.places import Places
 from server.protection import BackendLook, Protection, RouteLook, SessionLook, protection_of
 from server.websocket import WebSocket
@@ -69,8 +71,8 @@ def test_an_app_with_nothing() -> None:
 
 def test_backends_and_guards() -> None:
     app = App()
-    backends: list[Any] = [JWTAuthentication(SECRET), APIKeyAuthentication({KEY}), OwnBackend()]
-    guards: list[Any] = [IsAuthenticated, Requires("role", SECRET), is_known]
+    backends: list[Backend] = [JWTAuthentication(SECRET), APIKeyAuthentication({KEY}), OwnBackend()]
+    guards: list[GuardLike] = [IsAuthenticated, Requires("role", SECRET), is_known]
     app.websocket_route("/x", auth=backends, guards=guards)(view)
     app.route("/y", auth=backends[1:2], guards=guards[:1])(page)
     found = protection_of(app)
