@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeVar
 
 from starlette.requests import HTTPConnection
 
-from server.auth.guards import Guard
+from server.auth.guards import GuardLike
 from server.auth.identity import Backend
 from server.close_codes import check_close_codes
 from server.connections import Connections
@@ -88,7 +88,7 @@ class App(RoomApp):
         max_connections: int | None = None,
         max_message_size: int = DEFAULT_MAX_MESSAGE_SIZE,
         auth: Sequence[Backend] | None = None,
-        guards: Sequence[Guard | type[Guard]] | None = None,
+        guards: Sequence[GuardLike] | None = None,
         admission: AdmissionLimits | None = None,
         limits: ConnectionLimits | None = None,
         trusted_proxies: Iterable[str] = (),
