@@ -109,8 +109,9 @@ class Gate:
 
     def _hide_token(self, ws: "WebSocket") -> None:
         """Take a token out of the offered subprotocols; its marker may stand for it."""
-        for backend in self.access.backends or ():
-            marker, offered = backend.places.subprotocol, ws.scope.get("subprotocols")
+        markers = [backend.places.subprotocol for backend in self.access.backends or ()]
+        for marker in dict.fromkeys(markers):  # once each: what comes after a marker is its token
+            offered = ws.scope.get("subprotocols")
             if marker is not None and offered and marker in offered:
                 ws.scope["subprotocols"] = without_token(offered, marker)
                 ws.fallback_subprotocol = marker
