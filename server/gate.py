@@ -22,6 +22,7 @@ from server.close_codes import (
     NOTHING_SAID,
     OWN_CODES,
     UNAUTHORIZED,
+    CloseCode,
     truncate_reason,
 )
 from server.codecs import json_bytes
@@ -136,16 +137,22 @@ class Gate:
         """Accept, and wait for the message that brings the token."""
         try:
             await ws.accept(ws.choose_subprotocol(ws.route.subprotocols))
-            async with asyncio.timeout(self.access.first_message_s):
-                token = _token_in(await ws.receive_event())
-            return await self.let_in_with(ws, token)
+            event = await self._first_event(ws)
+            return event is not None and await self.let_in_with(ws, _token_in(event))
         except WebSocketDisconnect:
             return False
-        except TimeoutError:
-            await ws.ensure_closed(NOTHING_SAID, OWN_CODES[NOTHING_SAID])
         except AuthenticationFailed as failure:
             await ws.ensure_closed(UNAUTHORIZED, truncate_reason(failure.detail))
-        return False
+            return False
+
+    async def _first_event(self, ws: "WebSocket") -> Event | None:
+        """Return the first event; None if there was none in time: then the connection is closed."""
+        try:
+            async with asyncio.timeout(self.access.first_message_s):
+                return await ws.receive_event()
+        except TimeoutError:
+            await ws.ensure_closed(NOTHING_SAID, OWN_CODES[NOTHING_SAID])
+            return None
 
     async def let_in_with(self, ws: "WebSocket", token: str) -> bool:
         """Take an accepted connection through with a token from a message; False if it was closed.
@@ -155,9 +162,11 @@ class Gate:
         """
         refusal = self._refusal_of(ws, await self.access.identify_token(token, late=True))
         if refusal is None:
-            return True
+            return not ws.has_ended  # it may have been closed meanwhile
         ws.limited(refusal.limit)
-        await ws.ensure_closed(FORBIDDEN, truncate_reason(refusal.detail))
+        # Who is over a limit may come again later, which FORBIDDEN would deny.
+        code = CloseCode.POLICY_VIOLATION if refusal.status == 429 else FORBIDDEN
+        await ws.ensure_closed(code, truncate_reason(refusal.detail))
         return False
 
     async def renew(self, ws: "WebSocket", token: str) -> Identity:
@@ -242,7 +251,7 @@ def _token_in(event: Event) -> str:
         raise WebSocketDisconnect(event.get("code", 1005))
     text = event.get("text")
     payload = event["bytes"] if text is None else text
-    if payload[:1] in ("{", b"{"):
+    if payload.lstrip()[:1] in ("{", b"{"):
         try:
             payload = msgspec.json.decode(payload, type=FirstMessage).token
         except (msgspec.DecodeError, UnicodeError, RecursionError):
