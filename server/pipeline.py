@@ -114,7 +114,7 @@ async def serve_connection(
 
 async def _end_after(runtime: AppRuntime, ws: WebSocket, error: BaseException) -> bool:
     """Tell the peer what `error` means; False if the host is to have it too."""
-    cause = sole_cause(error)
+    cause = sole_cause(error, AuthenticationFailed)
     if isinstance(cause, WebSocketDisconnect):
         return await _on_disconnect(runtime, ws, cause)
     if isinstance(cause, WebSocketException):
