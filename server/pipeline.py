@@ -171,7 +171,8 @@ async def _finish(ws: WebSocket, code: int, reason: str, *, status: int) -> None
     """Close with `code`, or refuse with `status` if the handshake is still open."""
     if ws.state is WebSocketState.CONNECTING:
         close_code = code if status not in (401, 403, 429) else status
-        await ws.deny(status, {"detail": reason or _TEXTS[status]}, close_code=close_code)
+        detail = reason or _TEXTS.get(status, "Rejected")
+        await ws.deny(status, {"detail": detail}, close_code=close_code)
     else:
         await ws.ensure_closed(code, reason)
 
