@@ -12,7 +12,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from server.admission import Refusal
+from server.admission import RETRY_LATER, Refusal
 from server.auth.access import Access
 from server.auth.failure import AuthenticationFailed
 from server.auth.identity import Identity
@@ -128,7 +128,7 @@ class Gate:
         try:
             ws.become(identity)
         except TooManyConnections as error:
-            return Refusal(429, error.reason, "connections_per_user", {"Retry-After": "1"})
+            return Refusal(429, error.reason, headers=RETRY_LATER)  # it has been counted
         return None
 
     # -- the first message -----------------------------------------------------------------------
