@@ -17,6 +17,7 @@ from cyclopts.config import Env, Toml
 from cyclopts.validators import Number
 
 from server.exceptions import SettingsError
+from server.limits import FASTEST, SLOWEST
 from server.proxies import TrustedProxies
 from server.transport import TransportLimits
 from workers.directories import DEFAULT_BASE
@@ -30,6 +31,13 @@ def _whole(type_: Any, tokens: Sequence[Token]) -> int:
         return int(tokens[0].value)  # cyclopts' own conversion rounds
     except ValueError:
         raise CoercionError(token=tokens[0], target_type=int) from None
+
+
+def _number(type_: Any, tokens: Sequence[Token]) -> float:
+    try:
+        return float(tokens[0].value)  # to cyclopts `none` is as good as not set
+    except ValueError:
+        raise CoercionError(token=tokens[0], target_type=float) from None
 
 
 def _no_flag(type_: Any, tokens: Sequence[Token]) -> str:
@@ -73,8 +81,9 @@ class ConnectionSettings:
 
 
 Limit = Annotated[Whole | None, Parameter(validator=Number(gte=1))]
-Rate = Annotated[float | None, Parameter(validator=Number(gt=0))]
-Span = Annotated[float | None, Parameter(validator=Number(gt=0, lte=31_536_000))]
+Decimal = Annotated[float, Parameter(converter=_number)]
+Rate = Annotated[Decimal | None, Parameter(validator=Number(gte=SLOWEST, lte=FASTEST))]
+Span = Annotated[Decimal | None, Parameter(validator=Number(gt=0, lte=31_536_000))]
 
 
 @dataclass(frozen=True, kw_only=True)
