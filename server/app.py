@@ -134,13 +134,15 @@ class App(RoomApp):
         """Take the served process's settings; before the first connection.
 
         Args:
-            admission, limits: by name; those that are None stay the app's.
+            admission, limits: by name; those that are None stay the app's. A route's own limits
+                may be narrower than `limits`, and not wider.
             trusted_proxies: if there are any, instead of the app's.
         """
         runtime, policy = self.runtime, self.runtime.policy
         runtime.limits = transport
         runtime.admission.configure(override(runtime.admission.limits, admission or {}))
         policy.limits = override(policy.limits, limits or {})
+        policy.ceilings = dict(limits or {})
         if trusted_proxies:
             policy.trust(trusted_proxies)
 

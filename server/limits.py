@@ -90,6 +90,23 @@ def override(limits: L, given: Mapping[str, Any]) -> L:
     return replace(limits, **{name: value for name, value in given.items() if value is not None})
 
 
+def tighten(limits: ConnectionLimits, given: Mapping[str, Any]) -> ConnectionLimits:
+    """Return the limits of a route in which none is wider than what is given: not None.
+
+    What becomes of a message over a limit stays the route's own matter.
+    """
+    narrower = {
+        name: value
+        for name, value in given.items()
+        if value is not None and name != "on_rate" and _is_wider(getattr(limits, name), value)
+    }
+    return replace(limits, **narrower)
+
+
+def _is_wider(limit: float | None, other: float) -> bool:
+    return limit is None or limit > other
+
+
 def _check(limits: AdmissionLimits | ConnectionLimits) -> None:
     for name, value in asdict(limits).items():
         if name == "on_rate" or (value is None and name not in _NEEDED):

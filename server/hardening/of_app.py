@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 
 from server.hardening.findings import Subject, Verdict, fail, ok, warn
-from server.limits import ConnectionLimits, override
+from server.limits import ConnectionLimits, override, tighten
 from server.protection import RouteLook
 
 LARGEST_MESSAGE = 1 << 20
@@ -191,7 +191,10 @@ def _query_tokens(subject: Subject) -> Verdict:
 
 def _limits(subject: Subject, route: RouteLook) -> ConnectionLimits:
     """Return those in force: a route's own, else the app's with what is set in their place."""
-    return route.limits or override(subject.app.limits, vars(subject.settings.limits))
+    given = vars(subject.settings.limits)
+    if route.limits is not None:
+        return tighten(route.limits, given)
+    return override(subject.app.limits, given)
 
 
 def _message_rate(subject: Subject) -> Verdict:

@@ -205,6 +205,18 @@ async def test_what_is_configured_takes_the_place_of_what_the_app_says() -> None
         app.configure(TransportLimits(), limits={"rooms": 0})
 
 
+async def test_what_is_configured_is_a_ceiling_for_the_limits_of_a_route() -> None:
+    app = App(limits=ConnectionLimits(rooms=1))
+    own = ConnectionLimits(rooms=7, lifetime_s=9, bytes_per_s=5, on_rate="drop")
+    app.websocket_route("/", limits=own)(view)
+    given = {"rooms": 9, "lifetime_s": 3, "idle_timeout_s": 4, "on_rate": "disconnect"}
+    app.configure(TransportLimits(), limits={**given, "bytes_per_s": None})
+    gate = app.runtime.policy.gate(app.websocket_list[0])
+    assert gate.limits == ConnectionLimits(
+        rooms=7, lifetime_s=3, bytes_per_s=5, idle_timeout_s=4, on_rate="drop"
+    )
+
+
 def test_proxies_that_are_none_are_refused() -> None:
     assert Policy().proxies is None
     assert Policy(proxies=["10.0.0.0/8"]).proxies is not None
