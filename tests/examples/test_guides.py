@@ -67,6 +67,7 @@ def test_no_token_is_refused_before_the_view(django_bolt: Server) -> None:
         (jwt.encode({"sub": "7", "exp": time.time() + 60}, "", "none"), "Invalid token"),
         (jwt.encode({"sub": "7"}, SECRET, "HS256"), "Token without exp"),
     ],
+    ids=["no token", "another key", "expired", "no algorithm", "no end"],
 )
 def test_a_bad_token_is_refused(django_bolt: Server, bad: str, detail: str) -> None:
     answer = refusal(f"{django_bolt.url}/ws/protected?token={bad}")
