@@ -11,7 +11,6 @@ from server import AdmissionLimits
 from tests.realtime.app import KEY, make_app
 from tests.realtime.support import JSON, Host, InProcess, Refused, covers, new_room
 
-
 A_DAY_S = 86_400  # for tokens that are made before the tests run
 
 
