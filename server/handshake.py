@@ -12,6 +12,7 @@ from urllib.parse import quote
 from starlette.datastructures import URL, Address, Headers, QueryParams
 from starlette.requests import HTTPConnection
 
+from server.cookies import read_cookies
 from server.frozen import freeze
 
 Scope = MutableMapping[str, Any]
@@ -91,7 +92,7 @@ class Handshake:
     @property
     def cookies(self) -> Mapping[str, str]:
         """The cookies of the handshake."""
-        return self.http.cookies
+        return read_cookies(self.headers.getlist("cookie"))
 
     @property
     def client(self) -> Address | None:

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal, Protocol, Union, get_args, get_origi
 
 import msgspec
 
+from server.cookies import read_cookies
 from server.exceptions import ParameterError
 
 Source = Literal["path", "query", "header", "cookie"]
@@ -77,9 +78,6 @@ class RequestValues(Protocol):
 
     @property
     def headers(self) -> Any: ...
-
-    @property
-    def cookies(self) -> Mapping[str, str]: ...
 
 
 @dataclass(frozen=True)
@@ -146,8 +144,10 @@ class Parameter:
             return typing.cast("list[str]", request.query_params.getlist(self.wire_name))
         if self.source == "header":
             return typing.cast("list[str]", request.headers.getlist(self.wire_name))
-        mapping = path_params if self.source == "path" else request.cookies
-        value = mapping.get(self.wire_name)
+        if self.source == "path":
+            value = path_params.get(self.wire_name)
+        else:
+            value = read_cookies(request.headers.getlist("cookie")).get(self.wire_name)
         return () if value is None else (value,)
 
 

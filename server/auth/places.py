@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import unquote_to_bytes
 
-from starlette.requests import cookie_parser
-
 from server.auth.failure import MAX_TOKEN_BYTES, NOT_ASCII, TOO_LONG, AuthenticationFailed
+from server.cookies import cookie_pairs
 from server.exceptions import SettingsError
 
 Place = Literal["cookie", "header", "subprotocol", "query"]
@@ -144,8 +143,9 @@ def _headers(scope: Mapping[str, Any], name: str) -> Iterator[str]:
 def _cookies(scope: Mapping[str, Any], name: str) -> Iterator[str]:
     """Yield every value of the cookie: a second one may come from another path, or an attacker."""
     for header in _headers(scope, "cookie"):
-        for pair in header.split(";"):
-            yield cookie_parser(pair).get(name, "")
+        for key, value in cookie_pairs(header):
+            if key == name:
+                yield value
 
 
 def _credentials(scope: Mapping[str, Any], name: str, schemes: Sequence[str]) -> Iterator[str]:
