@@ -4,9 +4,12 @@ A `Codec` turns objects into the payload of one frame and back. JSON travels in 
 MessagePack in binary ones.
 """
 
+from collections.abc import Callable
 from typing import Any, Literal, Protocol
 
 import msgspec
+
+from server.map_keys import check_keys
 
 Kind = Literal["text", "bytes"]
 MSGPACK_SUBPROTOCOL = "msgpack"
@@ -27,15 +30,23 @@ class Codec:
         kind: the frame it travels in; `encode` returns str for "text" and bytes for "bytes".
     """
 
-    __slots__ = ("_decoders", "_make_decoder", "decode", "encode", "kind", "name")
+    __slots__ = ("_check", "_decoders", "_make_decoder", "decode", "encode", "kind", "name")
 
-    def __init__(self, name: str, kind: Kind, encode: Any, make_decoder: Any) -> None:
+    def __init__(
+        self,
+        name: str,
+        kind: Kind,
+        encode: Any,
+        make_decoder: Any,
+        check: Callable[[bytes], None] | None = None,
+    ) -> None:
         self.name = name
         self.kind: Kind = kind
         self.encode = encode
         self._make_decoder = make_decoder
         self._decoders: dict[Any, Decode] = {}
-        self.decode: Decode = _checked(make_decoder(Any).decode)
+        self._check = check
+        self.decode: Decode = _checked(make_decoder(Any).decode, check)
 
     def decoder(self, type_: Any) -> Decode:
         """Return the decoder for `type_`, made at the first call and kept.
@@ -45,12 +56,17 @@ class Codec:
         """
         decode = self._decoders.get(type_)
         if decode is None:
-            decode = self._decoders[type_] = _checked(self._make_decoder(type_).decode)
+            decode = _checked(self._make_decoder(type_).decode, self._check)
+            self._decoders[type_] = decode
         return decode
 
 
-def _checked(decode: Decode) -> Decode:
-    """Make one error of all that a peer can cause: msgspec has no DecodeError for these two."""
+def _checked(decode: Decode, check: Callable[[bytes], None] | None) -> Decode:
+    """Make one error of all that a peer can cause: msgspec has no DecodeError for these two.
+
+    Args:
+        check: looks at a payload before; a part of one (`msgspec.Raw`) was looked at with it.
+    """
 
     def checked(payload: Any, /) -> Any:
         try:
@@ -60,7 +76,15 @@ def _checked(decode: Decode) -> Decode:
         except RecursionError:
             raise msgspec.DecodeError("Nested too deeply") from None
 
-    return checked
+    if check is None:
+        return checked
+
+    def checked_before(payload: Any, /) -> Any:
+        if isinstance(payload, bytes):
+            check(payload)
+        return checked(payload)
+
+    return checked_before
 
 
 _json_encode = msgspec.json.Encoder().encode
@@ -76,7 +100,9 @@ def encode_json_text(message: Any) -> str:
 
 
 JSON = Codec("json", "text", encode_json_text, msgspec.json.Decoder)
-MSGPACK = Codec("msgpack", "bytes", msgspec.msgpack.Encoder().encode, msgspec.msgpack.Decoder)
+MSGPACK = Codec(
+    "msgpack", "bytes", msgspec.msgpack.Encoder().encode, msgspec.msgpack.Decoder, check_keys
+)
 CODECS: dict[str, Codec] = {codec.name: codec for codec in (JSON, MSGPACK)}
 
 
