@@ -115,13 +115,21 @@ class RawClient:
 
     Args:
         receive_buffer: bytes of SO_RCVBUF, to be a peer whose window fills soon.
+        source: the address it comes from; all of 127.0.0.0/8 are this machine's.
     """
 
     def __init__(
-        self, port: int, *, timeout_s: float = TIMEOUT_S, receive_buffer: int | None = None
+        self,
+        port: int,
+        *,
+        timeout_s: float = TIMEOUT_S,
+        receive_buffer: int | None = None,
+        source: str | None = None,
     ) -> None:
         self.timeout_s = timeout_s
         self._socket = socket.socket()
+        if source is not None:
+            self._socket.bind((source, 0))
         if receive_buffer is not None:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self._socket.settimeout(timeout_s)
@@ -181,8 +189,13 @@ class RawClient:
 
     # -- send ----------------------------------------------------------------------------------
 
-    def send(self, data: bytes) -> None:
-        """Send bytes as they are."""
+    def send(self, data: bytes, timeout_s: float | None = None) -> None:
+        """Send bytes as they are.
+
+        Raises:
+            TimeoutError: the server has not read them in time.
+        """
+        self._socket.settimeout(self.timeout_s if timeout_s is None else timeout_s)
         self._socket.sendall(data)
 
     def send_slowly(self, data: bytes, size: int = 1) -> None:
