@@ -1,0 +1,55 @@
+"""Owns the folder that a run leaves behind: which files are in it; judges and measures nothing."""
+
+import time
+from pathlib import Path
+
+import msgspec
+
+from loadtest.report.markdown import markdown
+from loadtest.report.page import page
+from loadtest.report.tables import samples_csv, totals_csv
+from loadtest.results import Run
+from loadtest.slo import Verdict
+
+REPORTS = Path(__file__).parent.parent / "reports"
+
+
+class ReportError(Exception):
+    """A file with a run cannot be read; the text says why."""
+
+
+def new_folder(base: Path = REPORTS) -> Path:
+    """Make a folder that is named after the time, and return it."""
+    stem = time.strftime("%Y-%m-%d_%H-%M-%S")
+    for number in range(1, 100):
+        folder = base / (stem if number == 1 else f"{stem}-{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return folder
+    raise ReportError(f"{base} is full of reports of this second")
+
+
+def write(run: Run, verdict: Verdict, folder: Path) -> None:
+    """Write all files about a run."""
+    (folder / "run.json").write_bytes(msgspec.json.format(msgspec.json.encode(run), indent=1))
+    (folder / "report.html").write_text(page(run, verdict))
+    (folder / "report.md").write_text(markdown(run, verdict))
+    (folder / "samples.csv").write_text(samples_csv(run))
+    (folder / "totals.csv").write_text(totals_csv(run))
+
+
+def read(file: Path) -> Run:
+    """Read a run; from a folder, the one in it.
+
+    Raises:
+        ReportError: there is none.
+    """
+    file = file / "run.json" if file.is_dir() else file
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=Run)
+    except OSError as error:
+        raise ReportError(f"cannot read {file}: {error.strerror}") from None
+    except msgspec.DecodeError as error:
+        raise ReportError(f"{file} is no run of a load test: {error}") from None
