@@ -1,0 +1,117 @@
+"""Owns the first look at what is to be tested: is it a WebSocket server, at that address and path.
+
+It opens one connection and closes it; what goes wrong becomes a sentence that says what to do.
+"""
+
+import socket
+import ssl
+from urllib.parse import urlsplit
+
+from websocket import (
+    WebSocket,
+    WebSocketAddressException,
+    WebSocketBadStatusException,
+    WebSocketException,
+    WebSocketTimeoutException,
+    create_connection,
+)
+
+TIMEOUT_S = 10.0
+_PORTS = {"ws": 80, "wss": 443}
+
+
+class TargetError(Exception):
+    """It cannot be tested; the text says why."""
+
+
+def check_address(host: str) -> str:
+    """Return the address without a slash at its end.
+
+    Raises:
+        TargetError: it is none.
+    """
+    try:
+        parts = urlsplit(host)
+        port = parts.port
+    except ValueError as error:
+        raise TargetError(f"{host} is no address: {error}") from None
+    if parts.scheme not in _PORTS:
+        rest = host.partition("://")[2] or host
+        guess = "wss" if parts.scheme == "https" else "ws"
+        raise TargetError(
+            f"{host} does not begin with ws:// or wss://; did you mean {guess}://{rest}?"
+        )
+    if not parts.hostname or port == 0:
+        raise TargetError(f"{host} is no address; give it as in ws://127.0.0.1:8000")
+    return host.rstrip("/")
+
+
+def try_connection(url: str, headers: list[str] | None = None) -> None:
+    """Open a connection there and close it.
+
+    Raises:
+        TargetError: there is none to be had.
+    """
+    try:
+        _connect_and_close(url, headers)
+    except WebSocketBadStatusException as error:
+        raise TargetError(_refused(url, error.status_code)) from None
+    except (TimeoutError, WebSocketTimeoutException):
+        raise TargetError(f"{url} has not answered within {TIMEOUT_S:.0f} s") from None
+    except ssl.SSLCertVerificationError as error:
+        raise TargetError(
+            f"{url}: the certificate is not trusted ({error.verify_message}); name the file with "
+            "its authority in WEBSOCKET_CLIENT_CA_BUNDLE"
+        ) from None
+    except ssl.SSLError as error:
+        raise TargetError(_no_tls(url, error)) from None
+    except (WebSocketAddressException, UnicodeError):
+        raise TargetError(f"{url}: there is no host of that name") from None
+    except ConnectionRefusedError:
+        raise TargetError(f"{url}: nobody listens there; is the server running?") from None
+    except (OSError, WebSocketException) as error:
+        raise TargetError(_no_websocket(url, error)) from None
+
+
+def _connect_and_close(url: str, headers: list[str] | None) -> None:
+    made = create_connection(
+        url, timeout=TIMEOUT_S, header=headers or [], http_no_proxy=["*"], redirect_limit=0
+    )
+    assert isinstance(made, WebSocket)
+    made.close(timeout=1)
+
+
+def _refused(url: str, status: int) -> str:
+    text = f"{url} was refused with HTTP {status}"
+    if status in (403, 404):
+        return f"{text}: is the path right? It is what a path gets that is no WebSocket route"
+    if status in (401, 407):
+        return f"{text}: it wants to know who you are; is LOADTEST_JWT_SECRET the server's?"
+    if status in (429, 503):
+        return f"{text}: a limit of the server, or it is draining"
+    return f"{text}: is it a WebSocket server?" if status < 500 else text
+
+
+def _no_tls(url: str, error: ssl.SSLError) -> str:
+    if error.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
+        return f"{url}: what listens there speaks no TLS; try {url.replace('wss://', 'ws://', 1)}"
+    return f"{url}: TLS failed: {error.reason or error}"
+
+
+def _no_websocket(url: str, error: Exception) -> str:
+    if "redirect" in str(error).lower():
+        return f"{url} leads elsewhere; give the address it leads to"
+    hint = f"; if it speaks TLS, try {url.replace('ws://', 'wss://', 1)}"
+    text = f"{url} did not answer as a WebSocket server does ({str(error) or type(error).__name__})"
+    return text + (hint if url.startswith("ws://") else "")
+
+
+def is_listening(host: str) -> bool:
+    """Tell whether somebody takes connections there."""
+    parts = urlsplit(host)
+    address = (parts.hostname or "", parts.port or _PORTS.get(parts.scheme, 80))
+    try:
+        socket.create_connection(address, timeout=2).close()
+    except OSError:
+        return False
+    return True
