@@ -23,13 +23,19 @@ class Latency(msgspec.Struct, frozen=True):
 
 
 class WorkerUse(msgspec.Struct, frozen=True):
-    """What one server worker uses; from the admin port."""
+    """What one server worker uses; from the admin port.
+
+    Attributes:
+        lag_ms: how late its event loop was.
+        files_share: of the files that it may have open.
+    """
 
     worker: str
     cpu_cores: float
     resident_mib: float
     connections: int
     lag_ms: float = 0.0
+    files_share: float = 0.0
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True):

@@ -106,12 +106,14 @@ def _no_websocket(url: str, error: Exception) -> str:
     return text + (hint if url.startswith("ws://") else "")
 
 
-def is_listening(host: str) -> bool:
-    """Tell whether somebody takes connections there."""
-    parts = urlsplit(host)
+def is_gone(url: str) -> bool:
+    """Tell whether nobody listens there any more; one who is too busy to answer is not gone."""
+    parts = urlsplit(url)
     address = (parts.hostname or "", parts.port or _PORTS.get(parts.scheme, 80))
     try:
-        socket.create_connection(address, timeout=2).close()
+        socket.create_connection(address, timeout=1).close()
+    except ConnectionRefusedError:
+        return True
     except OSError:
-        return False
-    return True
+        pass
+    return False

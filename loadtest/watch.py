@@ -26,6 +26,8 @@ _USED = (
     "ws_worker_resident_memory_bytes",
     "ws_connections",
     "ws_worker_event_loop_lag_seconds",
+    "ws_worker_open_files",
+    "ws_worker_max_files",
 )
 
 
@@ -127,6 +129,9 @@ def use_between(earlier: Scrape, later: Scrape) -> list[WorkerUse]:
                 resident_mib=round(now.get("ws_worker_resident_memory_bytes", 0) / 2**20, 1),
                 connections=round(now.get("ws_connections", 0)),
                 lag_ms=round(1e3 * now.get("ws_worker_event_loop_lag_seconds", 0), 1),
+                files_share=round(
+                    now.get("ws_worker_open_files", 0) / (now.get("ws_worker_max_files", 0) or 1), 3
+                ),
             )
         )
     return uses

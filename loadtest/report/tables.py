@@ -126,7 +126,7 @@ def _about(run: Run) -> list[list[str]]:
 def samples_csv(run: Run) -> str:
     """Write a row for each second; the workers' columns are at the end, by worker."""
     workers = sorted({use.worker for one in run.samples for use in one.server})
-    fields = ("cpu_cores", "resident_mib", "connections", "lag_ms")
+    fields = ("cpu_cores", "resident_mib", "connections", "lag_ms", "files_share")
     header = [*_flat(_EMPTY), *(f"worker_{name}_{field}" for name in workers for field in fields)]
     rows = []
     for sample in run.samples:

@@ -71,7 +71,7 @@ def test_host_is_down():
     """Nobody listens."""
     url = f"ws://127.0.0.1:{servers.free_port()}"
     assert _why_not(url) == f"{url}: nobody listens there; is the server running?"
-    assert not target.is_listening(url)
+    assert target.is_gone(url)
 
 
 def test_no_such_host(monkeypatch: pytest.MonkeyPatch):
@@ -91,7 +91,7 @@ def test_no_answer(monkeypatch: pytest.MonkeyPatch):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"ws://127.0.0.1:{listener.getsockname()[1]}"
         assert _why_not(url) == f"{url} has not answered within 0 s"
-        assert target.is_listening(url)
+        assert not target.is_gone(url)
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,10 @@ ws_worker_cpu_seconds_total{worker="1"} 0.25
 ws_worker_resident_memory_bytes{worker="0"} 52428800
 # TYPE ws_worker_event_loop_lag_seconds gauge
 ws_worker_event_loop_lag_seconds{worker="0"} 0.0025
+# TYPE ws_worker_open_files gauge
+ws_worker_open_files{worker="0"} 50
+# TYPE ws_worker_max_files gauge
+ws_worker_max_files{worker="0"} 200
 """
 
 
@@ -71,7 +75,9 @@ def test_use_between():
     later = watch.read(TEXT % 1, at=2.0)
     reborn = Scrape(0.0, {}, {"0": {"ws_worker_cpu_seconds_total": 90.0}})
 
-    first = WorkerUse(worker="0", cpu_cores=0.5, resident_mib=50, connections=7, lag_ms=2.5)
+    first = WorkerUse(
+        worker="0", cpu_cores=0.5, resident_mib=50, connections=7, lag_ms=2.5, files_share=0.25
+    )
     assert watch.use_between(earlier, later)[0] == first
     assert watch.use_between(reborn, later)[0].cpu_cores == 0.75
 

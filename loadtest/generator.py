@@ -1,0 +1,127 @@
+"""Owns the process that makes the load: its command line, its start, what it tells, and its end.
+
+It reads what that process writes into a folder and knows nothing of how load is made:
+
+- `samples.jsonl`: a `Sample` each second, while it runs,
+- `run.json`: the `Run`, when it has ended, also after SIGTERM,
+- `generator.log`: all that it prints.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from loadtest.results import Run, Sample
+
+STOP_TIMEOUT_S = 30.0
+SAMPLES, RUN, LOG = "samples.jsonl", "run.json", "generator.log"
+
+
+class GeneratorError(Exception):
+    """It has left nothing behind; the text says why."""
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be done in one run.
+
+    Attributes:
+        url: ws:// or wss://.
+        shape: empty is the scenario's own.
+        secret: for those who have to say who they are; empty if there is none.
+        has_ui: locust's web page instead of a start at once.
+    """
+
+    scenario: str
+    url: str
+    users: int
+    duration_s: float
+    processes: int = 1
+    shape: str = ""
+    secret: str = ""
+    has_ui: bool = False
+
+
+def command(plan: Plan, folder: Path) -> list[str]:
+    """Return what starts the generator."""
+    raise NotImplementedError
+
+
+class Generator:
+    """The process, from its start to its end."""
+
+    def __init__(self, arguments: Sequence[str], folder: Path, secret: str = "") -> None:
+        self._folder = folder
+        self._read_to = 0
+        ours = {"LOADTEST_JWT_SECRET": secret} if secret else {}
+        with (folder / LOG).open("wb") as log:
+            self._process = subprocess.Popen(
+                arguments,
+                cwd=Path(__file__).resolve().parent.parent,
+                env={**os.environ, **ours, "PYTHONUNBUFFERED": "1"},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                process_group=0,  # Ctrl-C is for us, who then end it in order
+            )
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.poll() is None
+
+    def samples(self) -> list[Sample]:
+        """Return those that were written since the last call."""
+        try:
+            with (self._folder / SAMPLES).open("rb") as file:
+                file.seek(self._read_to)
+                text = file.read()
+        except FileNotFoundError:
+            return []
+        whole = text[: text.rfind(b"\n") + 1]  # the last line may be half written
+        self._read_to += len(whole)
+        return msgspec.json.decode(b"[" + b",".join(whole.splitlines()) + b"]", type=list[Sample])
+
+    def stop(self) -> None:
+        """Ask it to end, and end it and its processes by force if it does not."""
+        if self.is_running:
+            self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def kill(self) -> None:
+        """End it and all its processes at once."""
+        try:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self._process.wait()
+
+    def result(self) -> Run:
+        """Return what it has left behind.
+
+        Raises:
+            GeneratorError: nothing.
+        """
+        try:
+            return msgspec.json.decode((self._folder / RUN).read_bytes(), type=Run)
+        except (OSError, msgspec.DecodeError) as error:
+            raise GeneratorError(self._why(error)) from None
+
+    def _why(self, error: Exception) -> str:
+        log = self._folder / LOG
+        lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+        what = "left no result" if isinstance(error, OSError) else f"left no good result ({error})"
+        text = f"the generator {what}; exit code {self._process.returncode}, see {log}"
+        return f"{text}\n  {lines[-1].strip()}" if lines else text
+
+
+def python(*arguments: str) -> list[str]:
+    """Return a command of this interpreter."""
+    return [sys.executable, *arguments]
