@@ -133,8 +133,12 @@ def _busiest(few: Figures, cores: int) -> Limit:
     return "none"
 
 
-def sentence(climbs: Iterable[Climb]) -> str:
-    """Say what this machine carries: the lower of what the climbs have found."""
+def sentence(climbs: Iterable[Climb], ceiling: Limit = "none") -> str:
+    """Say what this machine carries: the lower of what the climbs have found.
+
+    Args:
+        ceiling: why the generator cannot try more than was tried.
+    """
     found = list(climbs)
     if any(one.best is None for one in found):
         worst = next(one for one in found if one.best is None)
@@ -144,14 +148,19 @@ def sentence(climbs: Iterable[Climb]) -> str:
     assert lowest.best is not None
     carried = _carried(lowest.best)
     if lowest.broken is None:
-        return f"this machine carries at least {carried}; no limit was reached, try more USERS"
+        if ceiling != "none":
+            return _generators(ceiling, lowest.best.users, carried)
+        return f"this machine carries at least {carried}; no limit was reached, try more"
     if lowest.broken.is_generators_fault or lowest.broken.limit == "generator CPU":
-        return (
-            f"the generator was the limit ({lowest.broken.limit}) at "
-            f"{count(lowest.broken.users)} connections, so this is not the server's capacity: "
-            f"it carries at least {carried}"
-        )
+        return _generators(lowest.broken.limit, lowest.broken.users, carried)
     return f"this machine carries {carried}; first limit reached: {lowest.broken.limit}"
+
+
+def _generators(limit: Limit, users: int, carried: str) -> str:
+    return (
+        f"the generator was the limit ({limit}) at {count(users)} connections, "
+        f"so this is not the server's capacity: it carries at least {carried}"
+    )
 
 
 def _carried(step: Step) -> str:

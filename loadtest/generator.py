@@ -7,6 +7,7 @@ It reads what that process writes into a folder and knows nothing of how load is
 - `generator.log`: all that it prints.
 """
 
+import math
 import os
 import signal
 import subprocess
@@ -18,6 +19,7 @@ import msgspec
 
 from loadtest.results import Run, Sample
 
+LOCUSTFILE = Path(__file__).with_name("locustfile.py")
 STOP_TIMEOUT_S = 30.0
 SAMPLES, RUN, LOG = "samples.jsonl", "run.json", "generator.log"
 
@@ -31,24 +33,50 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         url: ws:// or wss://.
-        shape: empty is the scenario's own.
-        secret: for those who have to say who they are; empty if there is none.
+        spawn_rate: users that come each second.
+        hold_s: how long all of them stay.
+        secret: what tokens are signed with; empty if that is not known.
         has_ui: locust's web page instead of a start at once.
+        more: options of the generator's own.
     """
 
     scenario: str
     url: str
     users: int
-    duration_s: float
+    spawn_rate: float
+    hold_s: float
     processes: int = 1
-    shape: str = ""
+    shape: str = "none"
     secret: str = ""
     has_ui: bool = False
+    more: tuple[str, ...] = ()
+
+    @property
+    def length_s(self) -> float:
+        """From the start to the end."""
+        # Shapes divide the whole length up by themselves.
+        return self.hold_s + (self.users / self.spawn_rate if self.shape == "none" else 0.0)
 
 
 def command(plan: Plan, folder: Path) -> list[str]:
     """Return what starts the generator."""
-    raise NotImplementedError
+    start = ["--web-host", "127.0.0.1"] if plan.has_ui else ["--headless", "--only-summary"]
+    end = [] if plan.has_ui else ["--run-time", f"{math.ceil(plan.length_s)}s"]
+    return [
+        *(sys.executable, "-m", "locust", "-f", str(LOCUSTFILE)),
+        *start,
+        *end,
+        *("--host", plan.url),
+        *("--users", str(plan.users)),
+        *("--spawn-rate", f"{plan.spawn_rate:g}"),
+        *(("--processes", str(plan.processes)) if plan.processes != 1 else ()),
+        *("--exit-code-on-error", "0"),  # limits are judged by us
+        *("--scenario", plan.scenario),
+        *("--shape", plan.shape),
+        *("--run-file", str(folder / RUN)),
+        *("--samples-file", str(folder / SAMPLES)),
+        *plan.more,
+    ]
 
 
 class Generator:
@@ -120,8 +148,3 @@ class Generator:
         what = "left no result" if isinstance(error, OSError) else f"left no good result ({error})"
         text = f"the generator {what}; exit code {self._process.returncode}, see {log}"
         return f"{text}\n  {lines[-1].strip()}" if lines else text
-
-
-def python(*arguments: str) -> list[str]:
-    """Return a command of this interpreter."""
-    return [sys.executable, *arguments]

@@ -101,7 +101,7 @@ class Session:
         self._last = sample
         self._failures += sample.failures
         looks = self._watch.looks if self._watch is not None else []
-        left_s = None if self._plan.has_ui else self._plan.duration_s - sample.at_s
+        left_s = None if self._plan.has_ui else self._plan.length_s - sample.at_s
         workers = looks[-1].workers if looks else []
         self._progress.show(sample.at_s, line(sample, workers, left_s, self._failures))
 

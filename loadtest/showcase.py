@@ -63,7 +63,8 @@ class Showcase:
         code = self.process.poll()
         if code is None:
             return None
-        return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        return f"the server ended with {how}"
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Owns the verdict on a run: which limits it broke, each in a sentence; knows no file but limits.
 
-It judges the figures of a `Run` and neither measures nor prints.
+It judges the figures of a `Run` by what its scenario is for, and neither measures nor prints.
 """
 
 import tomllib
@@ -11,9 +11,15 @@ import msgspec
 
 from loadtest import books
 from loadtest.results import Latency, Run, Totals
+from loadtest.scenarios import SCENARIOS, Scenario
 from loadtest.words import count, milliseconds, percent
 
 DEFAULT_FILE = Path(__file__).with_name("slo.toml")
+
+
+_STRICT = Scenario(
+    name="", help="", users=(), routes=(), default_users=0, spawn_rate=0, duration_s=0
+)
 
 
 class SloError(Exception):
@@ -114,18 +120,20 @@ def _notes(run: Run, limits: Limits) -> Iterator[str]:
 
 
 def _checks(run: Run, limits: Limits) -> Iterator[Check | None]:
-    totals = run.totals
+    totals, scenario = run.totals, SCENARIOS.get(run.scenario, _STRICT)
     yield _latency("connect", totals.connect, limits.connect_p99_ms)
     yield _latency("reconnect", totals.reconnect, limits.reconnect_p99_ms)
     yield _latency("rtt", totals.rtt, limits.rtt_p99_ms)
     yield _latency("delivery", totals.delivery, limits.delivery_p99_ms)
     yield _failures(totals, limits.failure_share)
-    yield _refused(totals, limits.refused_share)
-    yield _closes(totals, limits.abnormal_close_share)
-    yield _completeness(totals, limits.completeness)
-    yield _amount("duplicated", "came more than once", totals.duplicated, limits.duplicated)
-    yield _amount("reordered", "came after a later one", totals.reordered, limits.reordered)
-    yield _recovery(totals, limits.not_recovered_share)
+    yield _refused(totals, limits.refused_share, scenario)
+    yield _closes(totals, limits.abnormal_close_share, scenario)
+    if scenario.is_complete:
+        yield _completeness(totals, limits.completeness)
+        yield _amount("duplicated", "came more than once", totals.duplicated, limits.duplicated)
+        yield _amount("reordered", "came after a later one", totals.reordered, limits.reordered)
+    if scenario.is_recovered:
+        yield _recovery(totals, limits.not_recovered_share)
     yield _books(run, limits.books_difference)
 
 
@@ -158,22 +166,28 @@ def _failures(totals: Totals, limit: float | None) -> Check | None:
     return _share("failures", failed, tried, limit, sentence)
 
 
-def _refused(totals: Totals, limit: float | None) -> Check | None:
+def _refused(totals: Totals, limit: float | None, scenario: Scenario) -> Check | None:
     if limit is None:
         return None
-    refused = sum(totals.refused.values())
-    statuses = {f"HTTP {status}": times for status, times in totals.refused.items()}
+    others = {
+        code: times for code, times in totals.refused.items() if code not in scenario.refusals
+    }
+    refused = sum(others.values())
+    statuses = {f"HTTP {status}": times for status, times in others.items()}
     sentence = f"of the handshakes were refused ({_list(statuses)})"
     return _share("refused handshakes", refused, totals.opened + refused, limit, sentence)
 
 
-def _closes(totals: Totals, limit: float | None) -> Check | None:
+def _closes(totals: Totals, limit: float | None, scenario: Scenario) -> Check | None:
     if limit is None or not totals.closed:
         return None
-    others = {code: times for code, times in totals.closed.items() if code != "1000"}
-    sentence = f"of the connections ended with another code than 1000 ({_list(others)})"
-    ended = sum(totals.closed.values())
-    return _share("close codes other than 1000", sum(others.values()), ended, limit, sentence)
+    fine = sorted(scenario.close_codes)
+    others = {code: times for code, times in totals.closed.items() if code not in fine}
+    sentence = (
+        f"of the connections ended with another code than {' or '.join(fine)} ({_list(others)})"
+    )
+    what = f"close codes other than {', '.join(fine)}"
+    return _share(what, sum(others.values()), sum(totals.closed.values()), limit, sentence)
 
 
 def _completeness(totals: Totals, limit: float | None) -> Check | None:

@@ -20,15 +20,16 @@ def markdown(run: Run, verdict: Verdict) -> str:
     if verdict.notes:
         parts.append("To be read with it:")
         parts.append("\n".join(f"- {_escape(sentence)}" for sentence in verdict.notes))
-    parts.append(_table(Table("", ["figure", ""], [list(pair) for pair in headline(run)])))
-    for table in tables(run, verdict):
-        parts += [f"## {table.title}", _table(table)]
+    parts.append(table(Table("", ["figure", ""], [list(pair) for pair in headline(run)])))
+    for one in tables(run, verdict):
+        parts += [f"## {one.title}", table(one)]
     return "\n\n".join(parts) + "\n"
 
 
-def _table(table: Table) -> str:
-    aligned = ["---", *("---:" for _ in table.columns[1:])]
-    rows = [table.columns, aligned, *([_escape(cell) for cell in row] for row in table.rows)]
+def table(of: Table) -> str:
+    """Write a table."""
+    aligned = ["---", *("---:" for _ in of.columns[1:])]
+    rows = [of.columns, aligned, *([_escape(cell) for cell in row] for row in of.rows)]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 

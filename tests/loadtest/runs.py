@@ -95,7 +95,7 @@ def run(*, seconds: int = 30, workers: int = 2, of: Totals | None = None, **chan
     fine: dict[str, Any] = {
         "started_at": 1_796_000_000.0,
         "duration_s": float(seconds),
-        "scenario": "mixed",
+        "scenario": "room",
         "target": "ws://127.0.0.1:8000",
         "options": {"users": "500", "duration": "30 s"},
         "is_complete": True,

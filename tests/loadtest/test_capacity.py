@@ -11,7 +11,7 @@ from loadtest.memory import LeastFree
 from loadtest.results import Limit, Run, WorkerUse
 from tests.loadtest import runs
 
-LIMITS = slo.load_limits(slo.DEFAULT_FILE, "mixed")
+LIMITS = slo.load_limits(slo.DEFAULT_FILE, "room")
 
 
 def _run(users: int, *, p99_ms: float = 9.0, generator: Limit | None = None) -> Run:
@@ -122,7 +122,16 @@ def test_no_limit_was_reached():
     climbs = find(_machine(10**9), 250, 900)
     assert sentence(climbs) == (
         "this machine carries at least 900 connections at 1,800 messages a second within "
-        "p99 9 ms; no limit was reached, try more USERS"
+        "p99 9 ms; no limit was reached, try more"
+    )
+
+
+def test_the_generator_cannot_try_more():
+    """It was its own files that ran out."""
+    climbs = find(_machine(10**9), 250, 900)
+    assert sentence(climbs, "file limit").startswith(
+        "the generator was the limit (file limit) at 900 connections, so this is not the server's "
+        "capacity: it carries at least 900 connections"
     )
 
 

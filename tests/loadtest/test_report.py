@@ -14,7 +14,7 @@ from loadtest.report.svg import Chart, Line
 from loadtest.results import Run
 from tests.loadtest import runs
 
-LIMITS = slo.load_limits(slo.DEFAULT_FILE, "mixed")
+LIMITS = slo.load_limits(slo.DEFAULT_FILE, "room")
 VOID = {"meta", "path", "rect"}
 
 

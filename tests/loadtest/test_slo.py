@@ -10,7 +10,7 @@ from loadtest import slo
 from loadtest.results import Run
 from tests.loadtest import runs
 
-LIMITS = slo.load_limits(slo.DEFAULT_FILE, "mixed")
+LIMITS = slo.load_limits(slo.DEFAULT_FILE, "room")
 
 
 def _broken(run: Run) -> list[str]:
@@ -65,18 +65,46 @@ def test_every_limit_is_set():
         ),
         ({"duplicated": 1}, "1 message came more than once, the limit is 0"),
         ({"reordered": 2}, "2 messages came after a later one, the limit is 0"),
-        (
-            {"recovered": 15, "not_recovered": 5},
-            (
-                "25 % of the members that came back were not sent what they had missed (5 of 20), "
-                "the limit is 0 %"
-            ),
-        ),
     ],
 )
 def test_a_broken_limit(totals: dict[str, Any], sentence: str):
     """Its sentence is the only one."""
     assert _broken(runs.run(of=runs.totals(**totals))) == [sentence]
+
+
+def test_members_that_were_not_recovered():
+    """It is for a scenario in which all who come back have to get what they missed."""
+    totals = runs.totals(recovered=15, not_recovered=5)
+
+    assert _broken(runs.run(of=totals)) == []
+    assert _broken(runs.run(of=totals, scenario="storm")) == [
+        (
+            "25 % of the members that came back were not sent what they had missed (5 of 20), "
+            "the limit is 0 %"
+        )
+    ]
+
+
+def test_what_a_scenario_is_for():
+    """Close codes and refusals that belong to it are no fault, and others are."""
+    slow = runs.totals(closed={"1000": 495, "1013": 4, "1011": 1})
+    auth = runs.totals(refused={"401": 125})
+
+    assert _broken(runs.run(of=slow, scenario="slow")) == [
+        (
+            "0.2 % of the connections ended with another code than 1000 or 1006 or 1013 "
+            "(1 x 1011), the limit is 0 %"
+        )
+    ]
+    assert _broken(runs.run(of=auth, scenario="auth")) == []
+
+
+def test_messages_that_cannot_be_compared():
+    """If some are under way when connections end, only the other books are compared."""
+    run = runs.run(server_deltas=runs.deltas(runs.totals(received=29_000)))
+
+    assert "messages from the server" in _broken(run)[0]
+    assert _broken(runs.changed(run, scenario="storm")) == []
 
 
 def test_just_kept():

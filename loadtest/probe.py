@@ -5,7 +5,7 @@ It opens one connection and closes it; what goes wrong becomes a sentence that s
 
 import socket
 import ssl
-from urllib.parse import urlsplit
+from collections.abc import Collection
 
 from websocket import (
     WebSocket,
@@ -16,66 +16,50 @@ from websocket import (
     create_connection,
 )
 
+from loadtest.addresses import Target, TargetError
+
 TIMEOUT_S = 10.0
-_PORTS = {"ws": 80, "wss": 443}
 
 
-class TargetError(Exception):
-    """It cannot be tested; the text says why."""
+def try_connection(target: Target, path: str, *, fine: Collection[str] = ()) -> None:
+    """Open a connection to this path of it, and close it.
 
-
-def check_address(host: str) -> str:
-    """Return the address without a slash at its end.
-
-    Raises:
-        TargetError: it is none.
-    """
-    try:
-        parts = urlsplit(host)
-        port = parts.port
-    except ValueError as error:
-        raise TargetError(f"{host} is no address: {error}") from None
-    if parts.scheme not in _PORTS:
-        rest = host.partition("://")[2] or host
-        guess = "wss" if parts.scheme == "https" else "ws"
-        raise TargetError(
-            f"{host} does not begin with ws:// or wss://; did you mean {guess}://{rest}?"
-        )
-    if not parts.hostname or port == 0:
-        raise TargetError(f"{host} is no address; give it as in ws://127.0.0.1:8000")
-    return host.rstrip("/")
-
-
-def try_connection(url: str, headers: list[str] | None = None) -> None:
-    """Open a connection there and close it.
+    Args:
+        fine: HTTP statuses that are answers of the right route, too.
 
     Raises:
         TargetError: there is none to be had.
     """
+    url = f"{target.url}{path}"
     try:
-        _connect_and_close(url, headers)
+        _connect_and_close(url, target.tls)
     except WebSocketBadStatusException as error:
-        raise TargetError(_refused(url, error.status_code)) from None
+        if str(error.status_code) not in fine:
+            raise TargetError(_refused(url, error.status_code)) from None
     except (TimeoutError, WebSocketTimeoutException):
         raise TargetError(f"{url} has not answered within {TIMEOUT_S:.0f} s") from None
     except ssl.SSLCertVerificationError as error:
         raise TargetError(
             f"{url}: the certificate is not trusted ({error.verify_message}); name the file with "
-            "its authority in WEBSOCKET_CLIENT_CA_BUNDLE"
+            "its authority with --tls-authorities"
         ) from None
     except ssl.SSLError as error:
-        raise TargetError(_no_tls(url, error)) from None
+        raise TargetError(_no_tls(target.url, error)) from None
     except (WebSocketAddressException, UnicodeError):
         raise TargetError(f"{url}: there is no host of that name") from None
     except ConnectionRefusedError:
-        raise TargetError(f"{url}: nobody listens there; is the server running?") from None
+        raise TargetError(f"{target.url}: nobody listens there; is the server running?") from None
     except (OSError, WebSocketException) as error:
-        raise TargetError(_no_websocket(url, error)) from None
+        raise TargetError(_no_websocket(target.url, error)) from None
 
 
-def _connect_and_close(url: str, headers: list[str] | None) -> None:
+def _connect_and_close(url: str, tls: ssl.SSLContext | None) -> None:
     made = create_connection(
-        url, timeout=TIMEOUT_S, header=headers or [], http_no_proxy=["*"], redirect_limit=0
+        url,
+        timeout=TIMEOUT_S,
+        sslopt={"context": tls} if tls is not None else {},
+        http_no_proxy=["*"],
+        redirect_limit=0,
     )
     assert isinstance(made, WebSocket)
     made.close(timeout=1)
@@ -86,7 +70,7 @@ def _refused(url: str, status: int) -> str:
     if status in (403, 404):
         return f"{text}: is the path right? It is what a path gets that is no WebSocket route"
     if status in (401, 407):
-        return f"{text}: it wants to know who you are; is LOADTEST_JWT_SECRET the server's?"
+        return f"{text}: it wants to know who you are; is LOADTEST_JWT_SECRET its key?"
     if status in (429, 503):
         return f"{text}: a limit of the server, or it is draining"
     return f"{text}: is it a WebSocket server?" if status < 500 else text
@@ -106,12 +90,10 @@ def _no_websocket(url: str, error: Exception) -> str:
     return text + (hint if url.startswith("ws://") else "")
 
 
-def is_gone(url: str) -> bool:
+def is_gone(target: Target) -> bool:
     """Tell whether nobody listens there any more; one who is too busy to answer is not gone."""
-    parts = urlsplit(url)
-    address = (parts.hostname or "", parts.port or _PORTS.get(parts.scheme, 80))
     try:
-        socket.create_connection(address, timeout=1).close()
+        socket.create_connection((target.host, target.port), timeout=1).close()
     except ConnectionRefusedError:
         return True
     except OSError:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from loadtest import target
-from loadtest.target import TargetError
+from loadtest import probe
+from loadtest.addresses import Target, TargetError
 from tests.support import servers
 
 
@@ -37,41 +37,17 @@ def _answering(answer: bytes, context: ssl.SSLContext | None = None) -> Iterator
         thread.join()
 
 
-def _why_not(url: str) -> str:
+def _why_not(url: str, path: str = "/ws/echo") -> str:
     with pytest.raises(TargetError) as caught:
-        target.try_connection(url)
+        probe.try_connection(Target(url), path)
     return str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("host", "says"),
-    [
-        ("http://a:8000", "does not begin with ws:// or wss://; did you mean ws://a:8000?"),
-        ("https://a/x", "does not begin with ws:// or wss://; did you mean wss://a/x?"),
-        ("127.0.0.1:8000", "did you mean ws://127.0.0.1:8000?"),
-        ("ws://", "is no address; give it as in ws://127.0.0.1:8000"),
-        ("ws://a:99999", "is no address: Port out of range"),
-        ("ws://[::1", "is no address: Invalid IPv6 URL"),
-    ],
-)
-def test_wrong_address(host: str, says: str):
-    """It is said how it should look."""
-    with pytest.raises(TargetError) as caught:
-        target.check_address(host)
-    assert str(caught.value).startswith(host)
-    assert says in str(caught.value)
-
-
-def test_address():
-    """A path may come before that of the routes."""
-    assert target.check_address("wss://example.org/live/") == "wss://example.org/live"
 
 
 def test_host_is_down():
     """Nobody listens."""
     url = f"ws://127.0.0.1:{servers.free_port()}"
     assert _why_not(url) == f"{url}: nobody listens there; is the server running?"
-    assert target.is_gone(url)
+    assert probe.is_gone(Target(url))
 
 
 def test_no_such_host(monkeypatch: pytest.MonkeyPatch):
@@ -87,11 +63,11 @@ def test_no_such_host(monkeypatch: pytest.MonkeyPatch):
 
 def test_no_answer(monkeypatch: pytest.MonkeyPatch):
     """It takes connections, and that is all."""
-    monkeypatch.setattr(target, "TIMEOUT_S", 0.1)
+    monkeypatch.setattr(probe, "TIMEOUT_S", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"ws://127.0.0.1:{listener.getsockname()[1]}"
-        assert _why_not(url) == f"{url} has not answered within 0 s"
-        assert not target.is_gone(url)
+        assert _why_not(url) == f"{url}/ws/echo has not answered within 0 s"
+        assert not probe.is_gone(Target(url))
 
 
 @pytest.mark.parametrize(
@@ -110,7 +86,14 @@ def test_refused(status: int, says: str):
     """The status is named, and what it can mean."""
     answer = f"HTTP/1.1 {status} No\r\nContent-Length: 0\r\nLocation: /x\r\n\r\n".encode()
     with _answering(answer) as port:
-        assert says in _why_not(f"ws://127.0.0.1:{port}/ws/echo")
+        assert says in _why_not(f"ws://127.0.0.1:{port}")
+
+
+def test_an_answer_of_the_route():
+    """A status that the route is known to answer with says that it is there."""
+    answer = b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n"
+    with _answering(answer) as port:
+        probe.try_connection(Target(f"ws://127.0.0.1:{port}"), "/", fine={"401"})
 
 
 def test_no_websocket():
@@ -138,4 +121,4 @@ def test_certificate_that_nobody_trusts(tmp_path: Path):
     with _answering(b"", context) as port:
         text = _why_not(f"wss://127.0.0.1:{port}")
     assert "the certificate is not trusted (self-signed certificate)" in text
-    assert text.endswith("in WEBSOCKET_CLIENT_CA_BUNDLE")
+    assert text.endswith("with --tls-authorities")
