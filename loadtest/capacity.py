@@ -153,7 +153,13 @@ def sentence(climbs: Iterable[Climb], ceiling: Limit = "none") -> str:
         return f"this machine carries at least {carried}; no limit was reached, try more"
     if lowest.broken.is_generators_fault or lowest.broken.limit == "generator CPU":
         return _generators(lowest.broken.limit, lowest.broken.users, carried)
-    return f"this machine carries {carried}; first limit reached: {lowest.broken.limit}"
+    return f"this machine carries {carried}; first limit reached: {_first_limit(lowest.broken)}"
+
+
+def _first_limit(step: Step) -> str:
+    if step.limit != "none":
+        return step.limit
+    return f"nothing of the machine's, but {step.verdict.broken[0]}"
 
 
 def _generators(limit: Limit, users: int, carried: str) -> str:

@@ -37,6 +37,7 @@ DEFAULT_SCENARIO = "idle"
 KEPT, BROKEN, CANNOT, INTERRUPTED = 0, 1, 2, 130
 LONGEST_RAMP_S = 20.0
 STEP_S = 15.0
+LOG = "server.log"
 _UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
 
 HELP = """Load tests: they hold thousands of connections, and end with a verdict and a number.
@@ -74,6 +75,7 @@ class Options:
         spawn_rate: Users that come each second [the scenario's, or all within 20 s].
         admin: The server's admin port: 9464, or http://10.0.0.5:9464.
         slo: File with the limits.
+        reports: Folder for the reports, each in one of its own.
         tls_authorities: File with the authorities to trust [the system's].
         tls_insecure: Trust any certificate.
     """
@@ -86,6 +88,7 @@ class Options:
     spawn_rate: Annotated[float | None, Parameter(show_default=False)] = None
     admin: Text = ""
     slo: Path = slo.DEFAULT_FILE
+    reports: Path = reports.REPORTS
     tls_authorities: Text = ""
     tls_insecure: Annotated[bool, Parameter(negative="", show_default=False)] = False
 
@@ -113,8 +116,11 @@ def run(
     plan = msgspec.structs.replace(_plan(chosen, options, chosen.duration_s, more), has_ui=ui)
     limits = load_limits(options.slo, scenario)
     target = _target(options)
-    folder = reports.new_folder()
-    with served(target, options.admin, log=folder / "server.log", connections=plan.users) as server:
+    _check_machine(plan, target)
+    with (
+        reports.folder_of_now(options.reports) as folder,
+        served(target, options.admin, log=folder / LOG, connections=plan.users) as server,
+    ):
         plan = _aimed(plan, server, chosen)
         result = hold(plan, server, limits, folder)
     _tell(result)
@@ -136,14 +142,17 @@ def capacity(
     plan = _plan(chosen, options, STEP_S, more)
     limits = load_limits(options.slo, scenario)
     target = _target(options)
-    folder = reports.new_folder()
-    with served(target, options.admin, log=folder / "server.log", connections=most) as server:
+    _check_machine(plan, target)
+    rate = _rate_of(chosen, options)
+    most, ceiling = _ceiling(plan, target, most)
+    with (
+        reports.folder_of_now(options.reports) as folder,
+        served(target, options.admin, log=folder / LOG, connections=most) as server,
+    ):
         plan = _aimed(plan, server, chosen)
-        rate = _rate_of(chosen, options)
-        most, ceiling = _ceiling(plan, server, most)
         found = Search(plan, server, limits, folder, rate=rate).run(most, ceiling)
     print(found.text)
-    print(f"report: {folder / SUMMARY}")
+    print(f"report: {_shown(folder / SUMMARY)}")
     return KEPT if found.is_carried else BROKEN
 
 
@@ -181,7 +190,7 @@ def _details(scenario: Scenario) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         result = commands(
             sys.argv[1:] if arguments is None else arguments,
@@ -195,6 +204,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(str(error))
     except KeyboardInterrupt:
         return INTERRUPTED
+    finally:
+        signal.signal(signal.SIGTERM, before)
     return int(result or 0)
 
 
@@ -265,8 +276,7 @@ def _target(options: Options) -> Target | None:
 
 
 def _aimed(plan: Plan, server: Served, scenario: Scenario) -> Plan:
-    """Look at this machine and at the server, say what will be done, and complete the plan."""
-    _check_machine(plan, server)
+    """Look at the server, say what is going to be done, and complete the plan."""
     look_at(server, scenario)
     plan = msgspec.structs.replace(plan, url=server.target.url, secret=server.secret)
     print(
@@ -277,25 +287,24 @@ def _aimed(plan: Plan, server: Served, scenario: Scenario) -> Plan:
     return plan
 
 
-def _check_machine(plan: Plan, server: Served) -> None:
-    if (problem := _problem(plan, server, plan.users)) is not None:
+def _check_machine(plan: Plan, target: Target | None) -> None:
+    if (problem := _problem(plan, target, plan.users)) is not None:
         raise UsageError(problem)
 
 
-def _problem(plan: Plan, server: Served, users: int) -> str | None:
-    server.target.resolve()
+def _problem(plan: Plan, target: Target | None, users: int) -> str | None:
     processes = os.cpu_count() or 1 if plan.processes == -1 else plan.processes
-    is_loopback = server.target.source() is not None
+    is_loopback = target is None or target.is_loopback
     return machine.problem(users, processes, is_loopback=is_loopback)
 
 
-def _ceiling(plan: Plan, server: Served, most: int) -> tuple[int, Limit]:
+def _ceiling(plan: Plan, target: Target | None, most: int) -> tuple[int, Limit]:
     """Return how many users the generator can have on this machine, and why there are no more."""
-    problem = _problem(plan, server, most)
+    problem = _problem(plan, target, most)
     if problem is None:
         return most, "none"
     users = range(plan.users, most)
-    first = bisect_left(users, True, key=lambda one: _problem(plan, server, one) is not None)
+    first = bisect_left(users, True, key=lambda one: _problem(plan, target, one) is not None)
     return users[first] - 1, "ports" if "ports" in problem else "file limit"
 
 
@@ -309,4 +318,9 @@ def _tell(result: Result) -> None:
         print(f"BROKEN: {sentence}")
     if verdict.is_kept:
         print("all limits were kept")
-    print(f"report: {result.folder / 'report.html'}")
+    print(f"report: {_shown(result.folder / 'report.html')}")
+
+
+def _shown(file: Path) -> Path:
+    """Return the path as short as it can be written here."""
+    return file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file

@@ -1,6 +1,8 @@
 """Owns the folder that a run leaves behind: which files are in it; judges and measures nothing."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -18,7 +20,7 @@ class ReportError(Exception):
     """A file with a run cannot be read; the text says why."""
 
 
-def new_folder(base: Path = REPORTS) -> Path:
+def new_folder(base: Path) -> Path:
     """Make a folder that is named after the time, and return it."""
     stem = time.strftime("%Y-%m-%d_%H-%M-%S")
     for number in range(1, 100):
@@ -29,6 +31,19 @@ def new_folder(base: Path = REPORTS) -> Path:
             continue
         return folder
     raise ReportError(f"{base} is full of reports of this second")
+
+
+@contextmanager
+def folder_of_now(base: Path) -> Iterator[Path]:
+    """Make a new folder for a report; if nothing is put into it, it goes again."""
+    folder = new_folder(base)
+    try:
+        yield folder
+    finally:
+        try:
+            folder.rmdir()
+        except OSError:
+            pass  # there is something in it
 
 
 def write(run: Run, verdict: Verdict, folder: Path) -> None:

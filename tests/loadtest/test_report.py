@@ -124,6 +124,17 @@ def test_folders_of_the_same_second(tmp_path: Path):
     assert len({report.new_folder(tmp_path / "reports") for _ in range(3)}) == 3
 
 
+def test_a_folder_with_nothing_in_it(tmp_path: Path):
+    """Who could not begin leaves nothing behind."""
+    with report.folder_of_now(tmp_path) as nothing:
+        assert nothing.exists()
+    assert not nothing.exists()
+
+    with report.folder_of_now(tmp_path) as something:
+        (something / "file").write_text("x")
+    assert something.exists()
+
+
 @pytest.mark.parametrize(
     ("text", "says"), [(None, "cannot read .*: No such file"), ("{}", "is no run of a load test")]
 )
