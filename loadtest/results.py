@@ -29,6 +29,7 @@ class WorkerUse(msgspec.Struct, frozen=True):
     cpu_cores: float
     resident_mib: float
     connections: int
+    lag_ms: float = 0.0
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,6 +106,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
             (`ws_connections_opened_total{route="/ws/echo"}`), empty without an admin port.
         generator_limit: why the figures are not the server's capacity; None if they are.
         machine: of the generator: cores, memory, file limit, kernel, as text.
+        notes: what the reader has to know besides, such as why it was broken off; sentences.
     """
 
     started_at: float
@@ -118,3 +120,4 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     server_deltas: dict[str, float]
     generator_limit: Limit | None
     machine: dict[str, str]
+    notes: tuple[str, ...] = ()
