@@ -84,7 +84,7 @@ class Book:
 
     def _on_quitting(self, **_: Any) -> None:
         if self.is_running and not self._stopped_at:
-            self.break_off("The run was broken off")
+            self.is_broken_off = True  # which says it all
 
     def _on_stopped(self, **_: Any) -> None:
         """Write the figures."""

@@ -96,7 +96,9 @@ def _rounded(users: float) -> int:
 def find(attempt: Try, first: int, most: int) -> list[Climb]:
     """Climb twice; the second time begins not far below where the first ended."""
     before = climb(attempt, first, most)
-    again = _rounded(0.75 * before.best.users) if before.best is not None else first
+    again = first if before.best is None else _rounded(0.75 * before.best.users)
+    if before.broken is None:  # there is nothing to come closer to
+        again = most
     return [before, climb(attempt, max(again, 1), most)]
 
 

@@ -21,7 +21,7 @@ from cyclopts import CycloptsError, Parameter
 from loadtest import machine, slo
 from loadtest import report as reports
 from loadtest.addresses import Target, TargetError
-from loadtest.generator import GeneratorError, Plan
+from loadtest.generator import GeneratorError, NothingRunError, Plan
 from loadtest.options import SHAPES
 from loadtest.report.tables import headline
 from loadtest.results import Limit
@@ -122,7 +122,13 @@ def run(
         served(target, options.admin, log=folder / LOG, connections=plan.users) as server,
     ):
         plan = _aimed(plan, server, chosen)
-        result = hold(plan, server, limits, folder)
+        try:
+            result = hold(plan, server, limits, folder)
+        except NothingRunError:
+            if not ui:
+                raise
+            print("nothing was run")
+            return KEPT
     _tell(result)
     if result.was_interrupted and not ui:
         return INTERRUPTED

@@ -9,6 +9,7 @@ It reads what that process writes into a folder and knows nothing of how load is
 
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,11 +22,16 @@ from loadtest.results import Run, Sample
 
 LOCUSTFILE = Path(__file__).with_name("locustfile.py")
 STOP_TIMEOUT_S = 30.0
+_PAGE = re.compile(r"Starting web interface at (http\S+?),? ")
 SAMPLES, RUN, LOG = "samples.jsonl", "run.json", "generator.log"
 
 
 class GeneratorError(Exception):
     """It has left nothing behind; the text says why."""
+
+
+class NothingRunError(GeneratorError):
+    """It has ended as it should, without a run."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,6 +112,8 @@ class Generator:
         """Return those that were written since the last call."""
         try:
             with (self._folder / SAMPLES).open("rb") as file:
+                if file.seek(0, os.SEEK_END) < self._read_to:
+                    self._read_to = 0  # another run was started, on locust's web page
                 file.seek(self._read_to)
                 text = file.read()
         except FileNotFoundError:
@@ -113,6 +121,11 @@ class Generator:
         whole = text[: text.rfind(b"\n") + 1]  # the last line may be half written
         self._read_to += len(whole)
         return msgspec.json.decode(b"[" + b",".join(whole.splitlines()) + b"]", type=list[Sample])
+
+    def page(self) -> str | None:
+        """Return the address of locust's web page, once it is there."""
+        found = _PAGE.search((self._folder / LOG).read_text(errors="replace"))
+        return found[1] if found is not None else None
 
     def stop(self) -> None:
         """Ask it to end, and end it and its processes by force if it does not."""
@@ -139,6 +152,9 @@ class Generator:
         """
         try:
             return msgspec.json.decode((self._folder / RUN).read_bytes(), type=Run)
+        except FileNotFoundError as error:
+            kind = GeneratorError if self._process.returncode else NothingRunError
+            raise kind(self._why(error)) from None
         except (OSError, msgspec.DecodeError) as error:
             raise GeneratorError(self._why(error)) from None
 

@@ -58,6 +58,12 @@ class Progress:
             self._output.write(f"{text}\n")
         self._output.flush()
 
+    def say(self, text: str) -> None:
+        """Write a line that stays."""
+        self.end()
+        self._output.write(f"{text}\n")
+        self._output.flush()
+
     def end(self) -> None:
         """Leave the last line as it stands, so that what follows begins a new one."""
         if self._is_open:

@@ -70,7 +70,8 @@ class Session:
             self._follow(generator, memory)
         except KeyboardInterrupt:
             was_interrupted = True
-            self._break_off("it was interrupted")
+            if not self._plan.has_ui:  # there it is how to end it
+                self._break_off("it was interrupted")
         finally:
             self._progress.end()
             self._end(generator)
@@ -78,9 +79,12 @@ class Session:
         return Outcome(self._complete(run), was_interrupted, memory.share)
 
     def _follow(self, generator: Generator, memory: LeastFree) -> None:
+        page = None
         while generator.is_running:
             time.sleep(TICK_S)
             memory.look()
+            if self._plan.has_ui and page is None and (page := generator.page()) is not None:
+                self._progress.say(f"the web page is at {page}; Ctrl-C ends it")
             for sample in generator.samples():
                 self._show(sample)
             if (reason := self._why_end()) is not None:

@@ -35,7 +35,7 @@ class Done:
         """The folder of the report."""
         found = re.search(r"^report: (.*)/[\w.]+$", self.stdout, re.MULTILINE)
         assert found is not None, self.text
-        return Path(found[1])
+        return servers.ROOT / found[1]
 
     @property
     def run(self) -> Run:

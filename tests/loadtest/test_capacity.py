@@ -69,6 +69,10 @@ def test_the_end_of_a_climb():
 
     assert tried == [250, 500, 900]
     assert (_users(found.best), found.broken) == (900, None)
+    # Then the second time is one run.
+    tried.clear()
+    find(_machine(10**9, tried=tried), 900, 900)
+    assert tried == [900, 900]
 
 
 def test_twice():

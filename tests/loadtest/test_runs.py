@@ -1,5 +1,6 @@
 """Owns the proof that whole runs end with a verdict, an exit code and a report."""
 
+import json
 import os
 import re
 import shlex
@@ -7,6 +8,8 @@ import signal
 import socket
 import subprocess
 import time
+import urllib.parse
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -139,4 +142,34 @@ def test_capacity(tmp_path: Path):
         first,
     )
     assert report.endswith("/capacity.md")
-    assert {path.name for path in done.folder.iterdir() if path.is_dir()} >= {"01-20", "03-20"}
+    assert {path.name for path in done.folder.iterdir() if path.is_dir()} >= {"01-20", "02-20"}
+
+
+def test_web_page(tmp_path: Path):
+    """A run that was started on the page is judged when Ctrl-C ends it."""
+    flags = ["--ui", *_flags(tmp_path), "--", "--web-port", str(servers.free_port())]
+    process = commands.start("run", "echo", *flags)
+    try:
+        assert process.stderr is not None
+        host = _find(r"(ws://[\d.:]+\d)", process.stderr.readline())
+        page = _find(r"(http://[\d.:]+)", process.stderr.readline())
+        form = {"user_count": 20, "spawn_rate": 20, "host": host}
+        assert _post(f"{page}/swarm", form)["success"]
+        _wait_for_line(process)
+    finally:
+        process.send_signal(signal.SIGINT)
+        done = commands.finish(process)
+    assert done.run.totals.opened == done.run.totals.closed["1000"] == 20
+
+
+def _find(pattern: str, line: str) -> str:
+    found = re.search(pattern, line)
+    assert found is not None, line
+    return found[1]
+
+
+def _post(url: str, form: dict[str, object]) -> dict[str, object]:
+    data = urllib.parse.urlencode(form).encode()
+    with urllib.request.urlopen(url, data, timeout=10) as answer:  # noqa: S310 - a page of ours
+        done: dict[str, object] = json.loads(answer.read())
+        return done
