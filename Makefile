@@ -41,6 +41,13 @@ MEASURED = $(filter-out 0,$(COVER))
 # `exec`, so that signals reach the server and not a shell. Only what was given is passed on: the
 # defaults are the server's own. HOST counts on the command line alone, because some shells export
 # the machine's name under it, which would open the server to the network.
+#
+# The showcase signs tokens. All its workers need the same key, also one that takes the place of a
+# crashed one; what make gives the server in its environment is that, and lasts as long as the server.
+# An app of the user's gets none: it is to have a key of its own.
+ifeq ($(strip $(APP)$(SWITCHBOARD_JWT_SECRET)$(SWITCHBOARD_JWT_SECRET_FILE)),)
+serve: export SWITCHBOARD_JWT_SECRET = $(shell od -An -N32 -tx1 /dev/urandom | tr -d ' \n')
+endif
 serve: venv-run ## serve APP in the foreground until Ctrl-C
 	exec $(VENV)/bin/python -m server serve $(strip $(APP) $(if $(WORKERS),--workers $(WORKERS)) \
 		$(if $(filter command,$(origin HOST)),$(addprefix --host ,$(HOST))) \

@@ -1,16 +1,21 @@
 """The app that `make serve` serves: every route of both guides, and a page to try them."""
 
 import json
+import os
+import time
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from starlette.requests import Request
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from server import App, WebSocket
+from server.auth import IsAuthenticated, JWTAuthentication
 
 app = App("showcase")
+KEY = os.environ.get("SWITCHBOARD_JWT_SECRET")  # `make serve` makes one up for its workers
+AUDIENCE = "examples.showcase"  # so that its tokens are good for no other app with that key
 PAGE = (Path(__file__).parent / "showcase.html").read_text()
 
 
@@ -84,6 +89,20 @@ async def ws_close(websocket: WebSocket, code: int) -> None:
     await websocket.close(code, f"you asked for {code}")
 
 
+# Without a key no token is good, so nobody gets in.
+BACKENDS = [JWTAuthentication(KEY, audience=AUDIENCE)] if KEY else []
+
+
+@app.websocket("/ws/protected", auth=BACKENDS, guards=[IsAuthenticated()])
+async def ws_protected(websocket: WebSocket) -> None:
+    """Greet whose token it is (`?token=...`; choosing this route gets one for "ada")."""
+    user_id = websocket.context.get("user_id")
+    await websocket.accept()
+    await websocket.send_text(f"Welcome, user {user_id}")
+    async for text in websocket.iter_text():
+        await websocket.send_text(text)
+
+
 # -- in the manner of Bocadillo's guide: accepted and closed for you ------------------------------
 
 
@@ -132,6 +151,18 @@ async def healthz(request: Request) -> dict[str, str]:
     return {"status": "ok"}
 
 
+@app.route("/token", methods=["POST"])
+async def token(request: Request) -> Response:
+    """DEMO: a token for whoever asks, good for ten minutes and for this app alone."""
+    if not KEY:
+        detail = "there is no key to sign tokens with: start the server with SWITCHBOARD_JWT_SECRET"
+        return JSONResponse({"detail": detail}, 503)
+    import jwt  # of the extra `auth`, which the other routes do without
+
+    claims = {"sub": "ada", "aud": AUDIENCE, "exp": time.time() + 600}
+    return JSONResponse({"token": jwt.encode(claims, KEY, "HS256")})
+
+
 def _routes() -> list[dict[str, Any]]:
     return [
         {"path": route.pattern.text, "about": _about(route), **_try(route)}
@@ -164,4 +195,5 @@ def _try(route: Any) -> dict[str, Any]:
         "try": paths.get(pattern, pattern),
         "message": messages.get(pattern, "hello"),
         "protocols": ["switchboard.v1"] if pattern == "/realtime" else [],
+        "token": pattern == "/ws/protected",
     }

@@ -120,12 +120,13 @@ class Admission:
             TooManyConnections: there is none.
         """
         limit = self._limits.connections_per_user
-        if limit is None or self._users.get(ws) == user_id:
+        if limit is None or self._users.get(ws, "") == user_id:
             return
-        if not self._claim(TallyKind.USER, user_id, limit):
+        if user_id and not self._claim(TallyKind.USER, user_id, limit):
             raise TooManyConnections(f"there are {limit} connections of this user, the limit")
         self._leave_user(ws)
-        self._users[ws] = user_id
+        if user_id:  # an empty one is nobody's
+            self._users[ws] = user_id
 
     def _claim(self, kind: TallyKind, key: str, limit: int) -> bool:
         tallies = self._ledger().tallies

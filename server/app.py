@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeVar
 
 from starlette.requests import HTTPConnection
 
-from server.auth.guards import Guard
+from server.auth.guards import GuardLike
 from server.auth.identity import Backend
 from server.close_codes import check_close_codes
 from server.connections import Connections
@@ -89,7 +89,7 @@ class App(RoomApp):
         max_connections: int | None = None,
         max_message_size: int = DEFAULT_MAX_MESSAGE_SIZE,
         auth: Sequence[Backend] | None = None,
-        guards: Sequence[Guard | type[Guard]] | None = None,
+        guards: Sequence[GuardLike] | None = None,
         admission: AdmissionLimits | None = None,
         limits: ConnectionLimits | None = None,
         trusted_proxies: Iterable[str] = (),
@@ -134,13 +134,15 @@ class App(RoomApp):
         """Take the served process's settings; before the first connection.
 
         Args:
-            admission, limits: by name; those that are None stay the app's.
+            admission, limits: by name; those that are None stay the app's. A route's own limits
+                may be narrower than `limits`, and not wider.
             trusted_proxies: if there are any, instead of the app's.
         """
         runtime, policy = self.runtime, self.runtime.policy
         runtime.limits = transport
         runtime.admission.configure(override(runtime.admission.limits, admission or {}))
         policy.limits = override(policy.limits, limits or {})
+        policy.ceilings = dict(limits or {})
         if trusted_proxies:
             policy.trust(trusted_proxies)
 

@@ -1,7 +1,7 @@
 """Owns the command line: `python -m server serve|check|routes|...`; the one place that joins an app
 and the worker processes. What it prints is for a person; errors are one line on stderr.
 
-Exit codes: 0 fine, 1 it was not done, 2 a setting or the app cannot be used.
+Exit codes: 0 fine, 1 it was not done or a check has failed, 2 a setting or the app cannot be used.
 """
 
 import asyncio
@@ -9,6 +9,8 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from contextvars import ContextVar
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -19,6 +21,7 @@ from cyclopts import CycloptsError, Parameter
 from server import control, room_commands
 from server.admin import admin_app, hosts_for, read_key
 from server.exceptions import SettingsError
+from server.hardening import has_failed, judge, look_at_machine, summary
 from server.inspection import inspect_app, routes_now, websocket_templates
 from server.ledger import labels
 from server.logs import configure
@@ -51,6 +54,9 @@ this directory if there is one), then defaults. Try: python -m server serve exam
 
 AppReference = Annotated[str, Parameter(help="The app as pkg.mod:attribute.")]
 Flat = Annotated[Settings, Parameter(name="*")]
+
+_config_file: ContextVar[Path | None] = ContextVar("config_file")
+"""The file that settings are read from. No command has it as an argument."""
 
 commands = CommandLine(name="python -m server", help=HELP, version_flags=[])
 
@@ -137,18 +143,53 @@ def _task(app: str, settings: Settings, segment: str) -> Task:
 
 
 @commands.command
-def check(app: AppReference = DEFAULT_APP, /, *, settings: Flat = Settings()) -> int:  # noqa: B008
+def check(
+    app: AppReference = DEFAULT_APP,
+    /,
+    *,
+    production: Annotated[
+        bool,
+        Parameter(
+            negative="",
+            help="See too whether it may be opened to the internet: one line for each item, `ok`,"
+            " `warn` or `FAIL`, with what to do about it. Exit code 1 if one fails.",
+        ),
+    ] = False,
+    as_json: Annotated[
+        bool,
+        Parameter(name="--json", negative="", help="Print these items alone, as JSON."),
+    ] = False,
+    settings: Flat = Settings(),  # noqa: B008
+) -> int:
     """Try all that serve needs, and print the settings in force. Takes --config FILE as well."""
-    read_key(settings)
+    if as_json and not production:
+        raise SettingsError("check --json prints the items of --production: give both")
+    admin_key = read_key(settings)
     settings.proxies()
-    found = inspect_app(app).routes
+    look = inspect_app(app)
     host, port = claim_address(settings.host, settings.port)
-    _claim_admin(settings)
-    check_memory(Path(settings.runtime_dir), Layout(_sizes(settings, found)).size_bytes)
-    print(as_toml(settings), end="")
-    print(f"\nok: {app} can be served at http://{_authority(host, port)} ({len(found)} routes)")
+    admin_host, _ = _claim_admin(settings)
+    check_memory(Path(settings.runtime_dir), Layout(_sizes(settings, look.routes)).size_bytes)
+    if not as_json:
+        address = _authority(host, port)
+        print(as_toml(settings))
+        print(f"ok: {app} can be served at http://{address} ({len(look.routes)} routes)")
     _warn(settings)
-    return 0
+    if not production:
+        return 0
+    machine = look_at_machine(
+        settings,
+        host=host,
+        admin_host=admin_host,
+        admin_key=admin_key,
+        config_file=_config_file.get(),
+    )
+    findings = judge(look, settings, machine)
+    if as_json:
+        print(json.dumps([asdict(finding) for finding in findings], indent=2))
+    else:
+        print("", *(finding.line() for finding in findings), "", summary(findings), sep="\n")
+    return int(has_failed(findings))
 
 
 @commands.command
@@ -183,7 +224,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     try:
         config_file, rest = split_config_flag(sys.argv[1:] if arguments is None else arguments)
-        add_sources(commands, config_file)
+        _config_file.set(add_sources(commands, config_file))
         result = commands(
             rest, exit_on_error=False, print_error=False, result_action="return_value"
         )

@@ -164,12 +164,13 @@ class Connection(Owned):
         """
         if self.has_ended:
             self._refuse("accept()")
+        has_choice = subprotocol is not None
         if subprotocol is None:
             subprotocol = self.fallback_subprotocol
         self.check_subprotocol(subprotocol)
         wanted = (subprotocol, accept_headers(headers))
         if self._phase is CONNECTED:
-            if wanted not in ((self.fallback_subprotocol, []), self._accepted_with):
+            if (has_choice or wanted[1]) and wanted != self._accepted_with:
                 raise RuntimeError("accept() again with another subprotocol or other headers")
             return
         if self._is_accepting:

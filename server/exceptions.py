@@ -69,10 +69,15 @@ class WebSocketClose(WebSocketException):
         super().__init__(code, reason)
 
 
-def sole_cause(error: BaseException | None) -> BaseException | None:
-    """Return the one thing that ended a task group, if it concerns a WebSocket, else `error`."""
+def sole_cause(error: BaseException | None, *others: type[BaseException]) -> BaseException | None:
+    """Return the one thing that ended a task group, if it concerns a WebSocket, else `error`.
+
+    Args:
+        others: what does, beside `WebSocketException`.
+    """
     if isinstance(error, BaseExceptionGroup):
-        matching, rest = error.split(WebSocketException)
+        kinds: tuple[type[BaseException], ...] = (WebSocketException, *others)
+        matching, rest = error.split(kinds)
         if matching is not None and rest is None:
             inner: BaseException = matching
             while isinstance(inner, BaseExceptionGroup):

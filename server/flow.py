@@ -1,7 +1,7 @@
 """Owns how fast one connection may send: messages and bytes a second; knows no message."""
 
 from server.limits import ConnectionLimits
-from server.rates import Bucket
+from server.rates import MOST, Bucket
 
 BURST_S = 2.0
 """A connection may send what it may in this time, in seconds, at once."""
@@ -45,4 +45,6 @@ def flow_of(limits: ConnectionLimits) -> Flow | None:
 
 
 def _bucket(rate_per_s: float | None) -> Bucket | None:
-    return None if rate_per_s is None else Bucket(rate_per_s, max(1.0, rate_per_s * BURST_S))
+    if rate_per_s is None:
+        return None
+    return Bucket(rate_per_s, min(MOST, max(1.0, rate_per_s * BURST_S)))

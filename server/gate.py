@@ -12,7 +12,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from server.admission import Refusal
+from server.admission import RETRY_LATER, Refusal
 from server.auth.access import Access
 from server.auth.failure import AuthenticationFailed
 from server.auth.identity import Identity
@@ -22,6 +22,7 @@ from server.close_codes import (
     NOTHING_SAID,
     OWN_CODES,
     UNAUTHORIZED,
+    CloseCode,
     truncate_reason,
 )
 from server.codecs import json_bytes
@@ -111,8 +112,9 @@ class Gate:
 
     def _hide_token(self, ws: "WebSocket") -> None:
         """Take a token out of the offered subprotocols; its marker may stand for it."""
-        for backend in self.access.backends or ():
-            marker, offered = backend.places.subprotocol, ws.scope.get("subprotocols")
+        markers = [backend.places.subprotocol for backend in self.access.backends or ()]
+        for marker in dict.fromkeys(markers):  # once each: what comes after a marker is its token
+            offered = ws.scope.get("subprotocols")
             if marker is not None and offered and marker in offered:
                 ws.scope["subprotocols"] = without_token(offered, marker)
                 ws.fallback_subprotocol = marker
@@ -128,7 +130,7 @@ class Gate:
         try:
             ws.become(identity)
         except TooManyConnections as error:
-            return Refusal(429, error.reason, "connections_per_user", {"Retry-After": "1"})
+            return Refusal(429, error.reason, headers=RETRY_LATER)  # it has been counted
         return None
 
     # -- the first message -----------------------------------------------------------------------
@@ -137,16 +139,22 @@ class Gate:
         """Accept, and wait for the message that brings the token."""
         try:
             await ws.accept(ws.choose_subprotocol(ws.route.subprotocols))
-            async with asyncio.timeout(self.access.first_message_s):
-                token = _token_in(await ws.receive_event())
-            return await self.let_in_with(ws, token)
+            event = await self._first_event(ws)
+            return event is not None and await self.let_in_with(ws, _token_in(event))
         except WebSocketDisconnect:
             return False
-        except TimeoutError:
-            await ws.ensure_closed(NOTHING_SAID, OWN_CODES[NOTHING_SAID])
         except AuthenticationFailed as failure:
             await ws.ensure_closed(UNAUTHORIZED, truncate_reason(failure.detail))
-        return False
+            return False
+
+    async def _first_event(self, ws: "WebSocket") -> Event | None:
+        """Return the first event; None if there was none in time: then the connection is closed."""
+        try:
+            async with asyncio.timeout(self.access.first_message_s):
+                return await ws.receive_event()
+        except TimeoutError:
+            await ws.ensure_closed(NOTHING_SAID, OWN_CODES[NOTHING_SAID])
+            return None
 
     async def let_in_with(self, ws: "WebSocket", token: str) -> bool:
         """Take an accepted connection through with a token from a message; False if it was closed.
@@ -156,9 +164,11 @@ class Gate:
         """
         refusal = self._refusal_of(ws, await self.access.identify_token(token, late=True))
         if refusal is None:
-            return True
+            return not ws.has_ended  # it may have been closed meanwhile
         ws.limited(refusal.limit)
-        await ws.ensure_closed(FORBIDDEN, truncate_reason(refusal.detail))
+        # Who is over a limit may come again later, which FORBIDDEN would deny.
+        code = CloseCode.POLICY_VIOLATION if refusal.status == 429 else FORBIDDEN
+        await ws.ensure_closed(code, truncate_reason(refusal.detail))
         return False
 
     async def admits(self, ws: "WebSocket", token: str | None) -> Refusal | None:
@@ -257,7 +267,7 @@ def _token_in(event: Event) -> str:
         raise WebSocketDisconnect(event.get("code", 1005))
     text = event.get("text")
     payload = event["bytes"] if text is None else text
-    if payload[:1] in ("{", b"{"):
+    if payload.lstrip()[:1] in ("{", b"{"):
         try:
             payload = msgspec.json.decode(payload, type=FirstMessage).token
         except (msgspec.DecodeError, UnicodeError, RecursionError):

@@ -1,4 +1,4 @@
-"""Owns the look at an app before it is served: its routes and close codes, in plain values.
+"""Owns the look at an app before it is served: routes, close codes, what it asks, in plain values.
 
 The supervisor must not import the app: workers started later would inherit the old code. So it is
 loaded in a process that ends right after.
@@ -17,6 +17,7 @@ from typing import Any
 from server.app import App
 from server.exceptions import SettingsError
 from server.loader import load_app
+from server.protection import Protection, protection_of
 
 LOOK_TIMEOUT_S = 60.0
 
@@ -28,10 +29,12 @@ class Look:
     Attributes:
         routes: one row of plain values per route.
         close_codes: those the app declares beside the registered ones.
+        protection: what it asks of its clients.
     """
 
     routes: list[dict[str, Any]]
     close_codes: list[int]
+    protection: Protection
 
 
 def inspect_app(reference: str) -> Look:
@@ -66,7 +69,7 @@ def _inspect_in_child(reference: str, sender: Any) -> None:
     os.dup2(2, 1)  # what the app prints at its import is no output of ours
     try:
         app = load_app(reference)
-        sender.send((None, Look(describe_routes(app), declared_codes(app))))
+        sender.send((None, Look(describe_routes(app), declared_codes(app), protection_of(app))))
     except SettingsError as error:
         sender.send((str(error), None))
     except Exception as error:

@@ -250,7 +250,7 @@ class Ledger:
 
     def _write_traffic(self, changed: Iterable[tuple["Connection", Entry, int]]) -> None:
         """Write to rows, and once for each route what its connections add up to."""
-        now_ns = time.time_ns()
+        now_ns, now_s = time.time_ns(), time.monotonic()
         sums: dict[RouteCounters, list[int]] = {}
         for ws, entry, row in changed:
             total = sums.get(entry.counters)
@@ -261,7 +261,7 @@ class Ledger:
             received, sent = ws.messages_received, ws.messages_sent - waiting
             bytes_in, bytes_out = ws.bytes_received, ws.bytes_sent - waiting_bytes
             if received != entry.messages_in:
-                entry.received_ns = now_ns
+                entry.received_ns, entry.heard_s = now_ns, now_s
                 total[0] += received - entry.messages_in
                 total[1] += bytes_in - entry.bytes_in
             total[2] += sent - entry.messages_out

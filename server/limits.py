@@ -6,6 +6,11 @@ from typing import Any, Literal, TypeVar
 
 OnRate = Literal["disconnect", "drop"]
 
+SLOWEST, FASTEST = 1e-6, 1_000_000_000
+"""Between these is a rate, in what it counts a second: a token bucket can keep it."""
+
+_NEEDED = ("header_bytes", "url_bytes")
+
 LIMITS = (
     "connections",
     "connections_per_ip",
@@ -45,8 +50,8 @@ class AdmissionLimits:
     url_bytes: int = 65_536
 
     def __post_init__(self) -> None:
-        """Raises ValueError: a limit that is not above 0."""
-        _check_above_0(self)
+        """Raises ValueError: what is no number, or none that such a limit can be."""
+        _check(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +76,8 @@ class ConnectionLimits:
     lifetime_s: float | None = None
 
     def __post_init__(self) -> None:
-        """Raises ValueError: a limit that is not above 0, or another word for `on_rate`."""
-        _check_above_0(self)
+        """Raises ValueError: what can be no such limit, or another word for `on_rate`."""
+        _check(self)
         if self.on_rate not in ("disconnect", "drop"):
             raise ValueError(f"on_rate is 'disconnect' or 'drop', not {self.on_rate!r}")
 
@@ -85,7 +90,34 @@ def override(limits: L, given: Mapping[str, Any]) -> L:
     return replace(limits, **{name: value for name, value in given.items() if value is not None})
 
 
-def _check_above_0(limits: AdmissionLimits | ConnectionLimits) -> None:
+def tighten(limits: ConnectionLimits, given: Mapping[str, Any]) -> ConnectionLimits:
+    """Return the limits of a route in which none is wider than what is given: not None.
+
+    What becomes of a message over a limit stays the route's own matter.
+    """
+    narrower = {
+        name: value
+        for name, value in given.items()
+        if value is not None and name != "on_rate" and _is_wider(getattr(limits, name), value)
+    }
+    return replace(limits, **narrower)
+
+
+def _is_wider(limit: float | None, other: float) -> bool:
+    return limit is None or limit > other
+
+
+def _check(limits: AdmissionLimits | ConnectionLimits) -> None:
     for name, value in asdict(limits).items():
-        if isinstance(value, int | float) and not value > 0:
-            raise ValueError(f"limit {name}={value}: it is more than 0, or None for no limit")
+        if name == "on_rate" or (value is None and name not in _NEEDED):
+            continue
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if name.endswith("_per_s"):
+            is_good = is_number and SLOWEST <= value <= FASTEST
+            what = f"from {SLOWEST:g} to {FASTEST:g}"
+        else:
+            is_good = is_number and value > 0
+            what = "above 0"
+        if not is_good:
+            none = "" if name in _NEEDED else ", or None for no limit"
+            raise ValueError(f"limit {name}={value!r}: it is a number {what}{none}")

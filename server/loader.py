@@ -5,6 +5,7 @@ It imports the user's module and knows nothing of processes or sockets.
 
 import importlib
 import inspect
+import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from typing import Any
 from server.app import App
 from server.exceptions import SettingsError
 from server.shadowing import shadow_in
+
+_OURS = str(Path(__file__).parent) + os.sep
 
 
 def load_app(reference: str) -> Callable[..., Any]:
@@ -60,15 +63,20 @@ def _import(name: str) -> Any:
 
 
 def _import_failure(name: str, error: Exception) -> str:
-    """Name the error and the innermost line of code that is not the import machinery."""
+    """Name the error and the line of code that is to be changed, as far as that can be seen.
+
+    It is the innermost that is neither of the import machinery nor of this package, which only
+    says what it was told wrongly.
+    """
     where = ""
     for frame in traceback.extract_tb(error.__traceback__):
-        if not frame.filename.startswith("<frozen") and frame.filename != __file__:
+        if not frame.filename.startswith(("<frozen", _OURS)):
             where = f" ({_short(frame.filename)}:{frame.lineno})"
     if isinstance(error, SyntaxError) and error.filename:
         where = f" ({_short(error.filename)}:{error.lineno})"
     text = " ".join(str(error).split())
-    return f"importing {name!r} failed: {type(error).__name__}: {text}{where}"
+    kind = "" if isinstance(error, SettingsError) else f"{type(error).__name__}: "
+    return f"importing {name!r} failed: {kind}{text}{where}"
 
 
 def _short(filename: str) -> str:

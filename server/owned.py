@@ -7,6 +7,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from server.auth.identity import Identity
+from server.exceptions import TooManyConnections
 from server.gate import Gate
 from server.handshake import Scope
 from server.recorded import Recorded
@@ -48,11 +49,17 @@ class Owned(Recorded):
         self.identity = identity
         self.context.pop("permissions", None)
         self.context.update(identity.context())
-        if self.entry is not None:  # it was accepted to bring its token
+        if self.entry is not None and self.entry.row is not None:  # it was accepted before
             self._watch_over()
 
     def _claim_user(self, user_id: str) -> None:
-        self._app.admission.enter_user(self, user_id)
+        if self not in self._app.running:
+            return  # it has ended: nobody would give back what a task that is left claims
+        try:
+            self._app.admission.enter_user(self, user_id)
+        except TooManyConnections:
+            self.limited("connections_per_user")
+            raise
 
     def _watch_over(self) -> None:
         """See to it that this ends in time: its token, its age, its silence."""

@@ -114,7 +114,7 @@ async def serve_connection(
 
 async def _end_after(runtime: AppRuntime, ws: WebSocket, error: BaseException) -> bool:
     """Tell the peer what `error` means; False if the host is to have it too."""
-    cause = sole_cause(error)
+    cause = sole_cause(error, AuthenticationFailed)
     if isinstance(cause, WebSocketDisconnect):
         return await _on_disconnect(runtime, ws, cause)
     if isinstance(cause, WebSocketException):
@@ -171,7 +171,8 @@ async def _finish(ws: WebSocket, code: int, reason: str, *, status: int) -> None
     """Close with `code`, or refuse with `status` if the handshake is still open."""
     if ws.state is WebSocketState.CONNECTING:
         close_code = code if status not in (401, 403, 429) else status
-        await ws.deny(status, {"detail": reason or _TEXTS[status]}, close_code=close_code)
+        detail = reason or _TEXTS.get(status, "Rejected")
+        await ws.deny(status, {"detail": detail}, close_code=close_code)
     else:
         await ws.ensure_closed(code, reason)
 

@@ -1,10 +1,11 @@
 """Owns what an app asks of its clients, and the gate that makes of it for each route."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from server.auth.access import Access
 from server.gate import Gate
-from server.limits import ConnectionLimits
+from server.limits import ConnectionLimits, tighten
 from server.origin import Origins
 from server.proxies import TrustedProxies
 from server.rates import RateLimiter
@@ -17,6 +18,7 @@ class Policy:
 
     Attributes:
         access, origins, limits: for them.
+        ceilings: limits by name that no route's own may be wider than; None is no ceiling.
         proxies: those who may say for whom they speak; None: nobody.
     """
 
@@ -31,6 +33,7 @@ class Policy:
         self.access = access or Access()
         self.origins = origins or Origins()
         self.limits = limits or ConnectionLimits()
+        self.ceilings: Mapping[str, Any] = {}
         self.proxies: TrustedProxies | None = None
         self._rates = RateLimiter()
         self._gates: dict[WebSocketRoute | HTTPRoute, Gate] = {}
@@ -51,7 +54,9 @@ class Policy:
         if gate is None:
             origins, limits = self.origins, self.limits
             if isinstance(route, WebSocketRoute):
-                origins, limits = route.origins or origins, route.limits or limits
+                origins = route.origins or origins
+                if route.limits is not None:
+                    limits = tighten(route.limits, self.ceilings)
             gate = self._gates[route] = Gate(
                 route,
                 access=route.access.over(self.access),

@@ -40,6 +40,11 @@ class TrustedProxies:
             raise ValueError(f"trusted proxies must be a list, such as [{networks!r}]")
         self._networks = tuple(_network(text) for text in networks)
 
+    @property
+    def networks(self) -> tuple[Network, ...]:
+        """Where they are."""
+        return self._networks
+
     def client_of(self, peer_host: str, headers: Headers) -> tuple[str, str | None]:
         """Return the client's address and the scheme it used, as far as that can be believed.
 
@@ -83,8 +88,10 @@ def one_client(host: str) -> str:
     A host, and often a home, has a /64 to itself (RFC 6177): it is no 2^64 clients.
     """
     address = _plain(host)
-    if address is None or address.version == 4:
+    if address is None:
         return host
+    if address.version == 4:
+        return str(address)  # also if it was written as IPv6
     return str(IPv6Network((int(address), 64), strict=False))
 
 

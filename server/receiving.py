@@ -220,6 +220,7 @@ class Receiving(Exchange):
             return True
         self.limited(limit)
         if flow.drops:
+            self._handling_since_s = 0.0  # nobody handles it
             return False
         raise MessageRateExceeded(*flow.describe(limit))
 

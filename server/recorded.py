@@ -27,6 +27,7 @@ class Entry:
         row: its number; None when the connection has left.
         counters: of its route.
         received_ns: when messages were last seen to have come, in unix nanoseconds.
+        heard_s: the same by the monotonic clock, which nobody sets.
         messages_in, messages_out, bytes_in, bytes_out: what has been written.
         waiting: messages and bytes in the outbox, when last seen.
     """
@@ -36,6 +37,7 @@ class Entry:
         "bytes_out",
         "counters",
         "entered_s",
+        "heard_s",
         "id",
         "messages_in",
         "messages_out",
@@ -48,7 +50,7 @@ class Entry:
         self.id = id
         self.row: int | None = row
         self.counters = counters
-        self.entered_s = time.monotonic()
+        self.entered_s = self.heard_s = time.monotonic()
         self.received_ns = time.time_ns()
         self.messages_in = self.messages_out = self.bytes_in = self.bytes_out = 0
         self.waiting = (0, 0)
@@ -128,9 +130,15 @@ class Recorded(Handshake):
         if limit is not None:
             self._ledger.limited(self.route, limit)
 
-    def last_heard_ns(self) -> int:
-        """Return when a message came last, or the connection began, within a second; Unix time."""
-        return time.time_ns() if self.entry is None else self.entry.received_ns
+    def silent_s(self) -> float:
+        """Return how long ago a message came, or the connection began; up to a second too little.
+
+        Messages cost nothing for it: the ledger notices them within a second.
+        """
+        entry = self.entry
+        if entry is None or self.messages_received != entry.messages_in:
+            return 0.0
+        return time.monotonic() - entry.heard_s
 
     @property
     def peer(self) -> Address | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar, Unpack
 
 from server.auth.access import Access
-from server.auth.guards import Guard
+from server.auth.guards import GuardLike
 from server.auth.identity import Backend
 from server.exceptions import RouteError
 from server.routing import Pattern, RouteTable, join_prefix
@@ -145,7 +145,7 @@ class Router:
         methods: Sequence[str] = ("GET",),
         *,
         auth: Sequence[Backend] | None = None,
-        guards: Sequence[Guard | type[Guard]] | None = None,
+        guards: Sequence[GuardLike] | None = None,
         name: str | None = None,
     ) -> Callable[[V], V]:
         """Register an HTTP view: `view(request, **parameters)`, async or not.

@@ -17,6 +17,7 @@ from cyclopts.config import Env, Toml
 from cyclopts.validators import Number
 
 from server.exceptions import SettingsError
+from server.limits import FASTEST, SLOWEST
 from server.proxies import TrustedProxies
 from server.transport import TransportLimits
 from workers.directories import DEFAULT_BASE
@@ -30,6 +31,13 @@ def _whole(type_: Any, tokens: Sequence[Token]) -> int:
         return int(tokens[0].value)  # cyclopts' own conversion rounds
     except ValueError:
         raise CoercionError(token=tokens[0], target_type=int) from None
+
+
+def _number(type_: Any, tokens: Sequence[Token]) -> float:
+    try:
+        return float(tokens[0].value)  # to cyclopts `none` is as good as not set
+    except ValueError:
+        raise CoercionError(token=tokens[0], target_type=float) from None
 
 
 def _no_flag(type_: Any, tokens: Sequence[Token]) -> str:
@@ -73,8 +81,9 @@ class ConnectionSettings:
 
 
 Limit = Annotated[Whole | None, Parameter(validator=Number(gte=1))]
-Rate = Annotated[float | None, Parameter(validator=Number(gt=0))]
-Span = Annotated[float | None, Parameter(validator=Number(gt=0, lte=31_536_000))]
+Decimal = Annotated[float, Parameter(converter=_number)]
+Rate = Annotated[Decimal | None, Parameter(validator=Number(gte=SLOWEST, lte=FASTEST))]
+Span = Annotated[Decimal | None, Parameter(validator=Number(gt=0, lte=31_536_000))]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,11 +234,14 @@ def _secrets(settings: Any) -> set[str]:
     return {field.name for field in fields(settings) if not field.repr}
 
 
-def add_sources(command_line: CommandLine, config_file: Path | None) -> None:
+def add_sources(command_line: CommandLine, config_file: Path | None) -> Path | None:
     """Make `command_line` read the environment and a TOML file where flags are silent.
 
     Args:
         config_file: must exist if given; None reads `switchboard.toml` here if there is one.
+
+    Returns:
+        The file that will be read, if there is one.
 
     Raises:
         SettingsError: the file does not exist.
@@ -240,6 +252,7 @@ def add_sources(command_line: CommandLine, config_file: Path | None) -> None:
     environment = Env(ENV_PREFIX, command=False)
     file = _File(path, use_commands_as_keys=False, allow_unknown=True)  # `_check_keys` has looked
     command_line.config = (_of_settings(environment), _of_settings(file))
+    return path if path.is_file() else None
 
 
 def _of_settings(source: Callable[..., None]) -> Callable[..., None]:

@@ -23,12 +23,13 @@ class Watch:
         expires_at_s: Unix time at which its token ends, or infinity.
     """
 
-    __slots__ = ("_closing", "_idle_s", "_over_s", "_ws", "expires_at_s")
+    __slots__ = ("_began_s", "_closing", "_idle_s", "_over_s", "_ws", "expires_at_s")
 
     def __init__(self, ws: "Owned", limits: ConnectionLimits) -> None:
         self._ws = ws
         self._idle_s = limits.idle_timeout_s or inf
-        self._over_s = asyncio.get_running_loop().time() + (limits.lifetime_s or inf)
+        self._began_s = asyncio.get_running_loop().time()
+        self._over_s = self._began_s + (limits.lifetime_s or inf)
         self.expires_at_s = inf
         self._closing: asyncio.Task[None] | None = None
 
@@ -50,9 +51,8 @@ class Watch:
     def _idle_until_s(self) -> float:
         if self._idle_s == inf or self._ws.entry is None:
             return inf
-        # The ledger notices messages within a second, at no cost for them.
-        silent_s = (time.time_ns() - self._ws.last_heard_ns()) / 1e9
-        return asyncio.get_running_loop().time() + self._idle_s - silent_s
+        heard_s = asyncio.get_running_loop().time() - self._ws.silent_s()
+        return max(heard_s, self._began_s) + self._idle_s
 
     def _token_until_s(self) -> float:
         if self.expires_at_s == inf:
@@ -61,6 +61,8 @@ class Watch:
 
     def expire(self) -> None:
         """Close the connection with the code of the deadline that has passed."""
+        if self._ws.close_code is not None:
+            return  # it is closed already, only its view goes on
         now_s = asyncio.get_running_loop().time()
         if self._token_until_s() <= now_s:
             code = TOKEN_EXPIRED

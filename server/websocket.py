@@ -7,8 +7,8 @@ docs/topics/websocket.md has the table of methods and states that it implements 
 from types import TracebackType
 from typing import Any, Self
 
-from server.auth.identity import Identity
-from server.close_codes import CloseCode
+from server.auth.identity import AuthenticationFailed, Identity
+from server.close_codes import UNAUTHORIZED, CloseCode, truncate_reason
 from server.codecs import encode_json_text, json_bytes
 from server.exceptions import (
     TooManyRooms,
@@ -139,11 +139,13 @@ class WebSocket(Receiving):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
-        error = sole_cause(error)
+        error = sole_cause(error, AuthenticationFailed)
         if isinstance(error, WebSocketDisconnect):
             return self.route.catches(error.code)
         if isinstance(error, WebSocketException):
             await self.ensure_closed(error.code, error.reason)
+        elif isinstance(error, AuthenticationFailed):
+            await self.ensure_closed(UNAUTHORIZED, truncate_reason(error.detail))
         elif isinstance(error, Exception):
             await self.ensure_closed(CloseCode.INTERNAL_ERROR)
         elif error is None:

@@ -10,7 +10,7 @@ from re import Pattern as Regex
 from typing import Any, TypedDict
 
 from server.auth.access import Access
-from server.auth.guards import Guard
+from server.auth.guards import GuardLike
 from server.auth.identity import Backend
 from server.codecs import CODECS, Codec
 from server.exceptions import ExpectedAsync, RouteError
@@ -54,7 +54,7 @@ class RouteOptions(TypedDict, total=False):
     outbox_messages: int | None
     outbox_bytes: int | None
     auth: Sequence[Backend] | None
-    guards: Sequence[Guard | type[Guard]] | None
+    guards: Sequence[GuardLike] | None
     allowed_origins: OriginList | None
     limits: ConnectionLimits | None
     name: str | None
@@ -128,7 +128,7 @@ def make_websocket_route(
     outbox_messages: int | None = None,
     outbox_bytes: int | None = None,
     auth: Sequence[Backend] | None = None,
-    guards: Sequence[Guard | type[Guard]] | None = None,
+    guards: Sequence[GuardLike] | None = None,
     allowed_origins: OriginList | None = None,
     limits: ConnectionLimits | None = None,
     reads_token: bool = False,
@@ -187,7 +187,7 @@ def make_websocket_route(
 def make_access(
     where: str,
     auth: Sequence[Backend] | None,
-    guards: Sequence[Guard | type[Guard]] | None,
+    guards: Sequence[GuardLike] | None,
 ) -> Access:
     """Return who may come in.
 

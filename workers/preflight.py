@@ -12,6 +12,7 @@ from pathlib import Path
 FILES_PER_CONNECTION = 1
 RESERVED_FILES = 100
 WANTED_FILES = 10_000
+RAISE_FILES = "with `ulimit -n 65536` in this shell, or LimitNOFILE=65536 in the systemd unit"
 
 
 class PreflightError(Exception):
@@ -61,11 +62,15 @@ def _bind_problem(host: str, port: int, error: OSError) -> str:
     return f"cannot listen on {host}:{port}: {error.strerror}"
 
 
-def file_limit_warning(wanted: int = WANTED_FILES) -> str | None:
-    """Return a warning if a worker may hold fewer than `wanted` connections, else None.
+def connections_per_worker() -> int:
+    """Return how many connections a worker can hold by the number of files it may open.
 
     The soft limit is raised to the hard limit first, which needs no privilege.
     """
+    return max((_file_limit() - RESERVED_FILES) // FILES_PER_CONNECTION, 0)
+
+
+def _file_limit() -> int:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < hard:
         try:
@@ -73,12 +78,17 @@ def file_limit_warning(wanted: int = WANTED_FILES) -> str | None:
             soft = hard
         except (OSError, ValueError):
             pass
-    room = (soft - RESERVED_FILES) // FILES_PER_CONNECTION
+    return soft
+
+
+def file_limit_warning(wanted: int = WANTED_FILES) -> str | None:
+    """Return a warning if a worker may hold fewer than `wanted` connections, else None."""
+    room = connections_per_worker()
     if room >= wanted:
         return None
     return (
-        f"each worker may open {soft} files, so hold about {max(room, 0)} connections; raise it"
-        " with `ulimit -n 65536` in this shell, or LimitNOFILE=65536 in the systemd unit"
+        f"each worker may open {_file_limit()} files, so hold about {room} connections; raise it"
+        f" {RAISE_FILES}"
     )
 
 

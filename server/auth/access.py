@@ -3,7 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from server.auth.guards import AllowAny, Denied, Guard, check_guard_list, check_guards
+from server.auth.guards import (
+    AllowAny,
+    Denied,
+    Guard,
+    GuardLike,
+    check_guard_list,
+    check_guards,
+)
 from server.auth.identity import AuthenticationFailed, Backend, Identity, check_backends
 from server.auth.places import find_token
 from server.handshake import Scope
@@ -17,9 +24,7 @@ class Access:
     guards: tuple[Guard, ...] | None = None
 
     @classmethod
-    def of(
-        cls, auth: Sequence[Backend] | None, guards: Sequence[Guard | type[Guard]] | None
-    ) -> "Access":
+    def of(cls, auth: Sequence[Backend] | None, guards: Sequence[GuardLike] | None) -> "Access":
         """Return it for what was given.
 
         Raises:

@@ -41,6 +41,10 @@ class Guard(Protocol):
         raise NotImplementedError
 
 
+GuardLike = Guard | type[Guard] | Callable[[Identity], bool]
+"""What `guards=` takes: a guard, the class of one that needs no arguments, or a function."""
+
+
 class AllowAny:
     """Lets everybody in, known or not; the guards after it do not count."""
 

@@ -92,13 +92,15 @@ def find_token(places: Places, scope: Mapping[str, Any], *, is_websocket: bool) 
     return None
 
 
-def check_token(token: str) -> None:
+def check_token(token: object) -> None:
     """Refuse what can be no token of any backend.
 
     Raises:
-        AuthenticationFailed: it is empty, over 8,192 bytes, or not of printable ASCII characters
-            without spaces.
+        AuthenticationFailed: it is no text, empty, over 8,192 bytes, or not of printable ASCII
+            characters without spaces.
     """
+    if not isinstance(token, str):  # it may be out of a client's JSON
+        raise AuthenticationFailed(NOT_ASCII)
     if len(token) > MAX_TOKEN_BYTES:
         raise AuthenticationFailed(TOO_LONG)
     if not _PRINTABLE.fullmatch(token):

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import TypedDict
 
-from server.auth.guards import Guard
+from server.auth.guards import GuardLike
 from server.auth.identity import Backend
 from server.limits import ConnectionLimits
 from server.realtime.hooks import Hooks
@@ -22,7 +22,7 @@ class RealtimeOptions(TypedDict, total=False):
     """Options that the endpoint's route has in common with others; see `RouteOptions`."""
 
     auth: Sequence[Backend] | None
-    guards: Sequence[Guard | type[Guard]] | None
+    guards: Sequence[GuardLike] | None
     allowed_origins: OriginList | None
     limits: ConnectionLimits | None
     max_message_size: int | None

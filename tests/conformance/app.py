@@ -22,6 +22,7 @@ TOPICS = (
     "cases_providers",
     "cases_depends",
     "cases_rooms",
+    "cases_auth",
 )
 
 for topic in TOPICS:

@@ -8,11 +8,6 @@ exit", and the words the features beyond both guides.
 EXCLUDED = {
     "S1.38": "a capacity claim; measured by the benchmarks",
     "S1.40": "packaging",
-    "S2.15": "authentication and guards have tests of their own",
-    "S2.17": "authentication by a token in the query string has tests of its own",
-    "C30": "origins have tests of their own",
-    "C31": "token sources have tests of their own",
-    "C32": "guards have tests of their own",
 }
 
 _STATES = ("before", "connected", "closed", "left")

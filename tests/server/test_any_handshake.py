@@ -1,7 +1,7 @@
 """Whatever a handshake has in it, an app answers with a status of the pipeline, and no error."""
 
 import asyncio
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from hypothesis import given
@@ -33,8 +33,8 @@ def make_app() -> App:
         ws: WebSocket,
         number: int,
         size: float = 1.0,
-        colour: str = Cookie("red"),
-        lang: str = Header("en"),
+        colour: Annotated[str, Cookie()] = "red",
+        lang: Annotated[str, Header()] = "en",
     ) -> None:
         assert ws.session is not None
         await ws.send(f"{number} {size} {colour} {lang} {ws.url} {ws.client} {ws.subprotocols}")

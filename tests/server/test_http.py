@@ -10,6 +10,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
 
 from server import App, RouteError
+from server.limits import AdmissionLimits
 from server.testing import TestClient
 
 
@@ -226,3 +227,25 @@ def test_an_app_inside_starlette_matches_below_its_root_path(outer: Starlette) -
     assert client.get("/app/inside").text == "http"
     with client.websocket_connect("/app/inside") as ws:
         assert ws.receive_text() == "websocket"
+
+
+def test_a_request_may_be_as_large_as_the_limits() -> None:
+    """Whatever there is against it beside that."""
+    app, ran = App(admission=AdmissionLimits(url_bytes=20, header_bytes=1000)), list[str]()
+
+    @app.route("/{number}")
+    async def view(request: Request, number: int) -> None:
+        ran.append("view")
+
+    large = {"x-pad": "x" * 1000}
+    url = "/" + "1" * 20
+    assert get(app, url[:20]).status_code == 204
+    for path, headers, status, detail in (
+        (url, {}, 414, "Path and query are 21 bytes, the limit is 20"),
+        ("/top?pad=" + "x" * 13, large, 414, "Path and query are 21 bytes, the limit is 20"),
+        ("/top", large, 431, "The headers are "),
+    ):
+        answer = get(app, path, headers=headers)
+        assert answer.status_code == status
+        assert answer.json()["detail"].startswith(detail)
+    assert ran == ["view"]

@@ -41,6 +41,35 @@ def test_the_module_does_not_import(project: Project, source: str, problem: str)
     assert "broken.py" in line
 
 
+NEEDS_A_SECRET = """
+from server import App
+from server.auth import JWTAuthentication
+
+app = App(auth=[JWTAuthentication()])
+"""
+
+
+def test_a_secret_is_missing(project: Project) -> None:
+    """The line says how to set it, and which line of the user's asks for it."""
+    project.write("needy.py", NEEDS_A_SECRET)
+    line = project.error("check", "needy")
+    assert line.startswith("importing 'needy' failed: JWTAuthentication has no key to verify")
+    assert "SWITCHBOARD_JWT_SECRET or SWITCHBOARD_JWT_SECRET_FILE" in line
+    assert line.endswith("(needy.py:5)")
+    line = project.error("check", "needy", env={"SWITCHBOARD_JWT_SECRET": "sesame"})
+    assert "secret is 6 bytes long, HS256 needs at least 32" in line
+    assert "sesame" not in line
+    assert line.endswith("(needy.py:5)")
+
+
+def test_a_mistake_in_a_route(project: Project) -> None:
+    """The line is that of the user's decorator, not where it was found out."""
+    project.write("twice.py", APP + "\n\napp.websocket_route('/echo')(echo)\n")
+    line = project.error("check", "twice")
+    assert line.startswith("importing 'twice' failed: RouteError: ")
+    assert line.endswith("(twice.py:12)")
+
+
 def test_the_module_ends_the_process(project: Project) -> None:
     project.write("exits.py", "raise SystemExit(3)")
     line = project.error("check", "exits")

@@ -74,6 +74,26 @@ def test_a_cancellation_that_is_not_the_hosts_is_an_error_of_the_view(
         assert ws.receive()["code"] == 1011
 
 
+@pytest.mark.parametrize(("reason", "detail"), [("", "Rejected"), ("no such club", "no such club")])
+def test_an_exception_of_ones_own_has_its_status(
+    app: App, client: TestClient, reason: str, detail: str
+) -> None:
+    class NoSuchClub(WebSocketClose):
+        http_status = 404
+
+    @app.websocket("/")
+    async def view(ws: WebSocket) -> None:
+        raise NoSuchClub(4004, reason)
+
+    with pytest.raises(HandshakeRejected) as caught, client.websocket_connect("/"):
+        pass
+
+    assert (caught.value.status_code, caught.value.body) == (
+        404,
+        b'{"detail":"%s"}' % detail.encode(),
+    )
+
+
 def test_a_dependency_may_refuse_with_any_status(app: App, client: TestClient) -> None:
     ran: list[Any] = []
 

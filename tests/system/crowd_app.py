@@ -4,7 +4,7 @@ import os
 
 from server import App, WebSocket, WebSocketException
 
-OWN_CODES = {4001: "had enough", 4002: "moved away"}
+OWN_CODES = {4101: "had enough", 4102: "moved away"}
 """All other codes of its own are counted as `other`."""
 
 app = App(close_codes=OWN_CODES)

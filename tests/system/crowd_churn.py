@@ -8,6 +8,7 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from server import close_codes
 from tests.system.crowd import NO_CODE, Client, Crowd, until
 from tests.system.crowd_app import OWN_CODES
 
@@ -45,7 +46,8 @@ def route_of(path: str) -> str:
 
 def label_of(code: int) -> str:
     """Return the label that a close code is counted by."""
-    return str(code) if code in REGISTERED or code == NO_CODE or code in OWN_CODES else "other"
+    known = {*REGISTERED, NO_CODE, *OWN_CODES, *close_codes.OWN_CODES}
+    return str(code) if code in known else "other"
 
 
 def pid_of(client: Client) -> int | None:
