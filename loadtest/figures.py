@@ -44,9 +44,23 @@ class Figures(msgspec.Struct, frozen=True):
         return self.sent_per_s + self.received_per_s
 
 
+def is_coming_and_going(run: Run) -> bool:
+    """Tell whether users connect again and again, so that few are connected at a time."""
+    return run.totals.opened > 2 * _most_wanted(run)
+
+
+def _most_wanted(run: Run) -> int:
+    return max((sample.wanted for sample in run.samples), default=0)
+
+
 def steady(run: Run) -> list[Sample]:
-    """Return the seconds in which (nearly) as many were connected as ever were to be."""
-    most = max((sample.wanted for sample in run.samples), default=0)
+    """Return the seconds in which (nearly) as many were connected as ever were to be.
+
+    Of users that come and go, those in which all users are there.
+    """
+    most = _most_wanted(run)
+    if is_coming_and_going(run):
+        return [one for one in run.samples if one.wanted == most and one.received_per_s > 0]
     full = [one for one in run.samples if most and one.connections >= STEADY_SHARE * most]
     if full:
         return full

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import msgspec
 
 from loadtest import books
-from loadtest.figures import sum_up
+from loadtest.figures import is_coming_and_going, sum_up
 from loadtest.results import Latency, Run, Sample
 from loadtest.slo import Verdict
 from loadtest.words import count, duration, figures, milliseconds, percent
@@ -27,10 +27,11 @@ class Table(msgspec.Struct, frozen=True):
 def headline(run: Run) -> list[tuple[str, str]]:
     """Return the few figures that matter most, with their names."""
     few, totals = sum_up(run), run.totals
-    found = [
-        ("connections held", count(few.connections)),
-        ("messages/s", figures(few.messages_per_s)),
-    ]
+    if is_coming_and_going(run):
+        found = [("connections opened", count(totals.opened))]
+    else:
+        found = [("connections held", count(few.connections))]
+    found.append(("messages/s", figures(few.messages_per_s)))
     if totals.rtt.count:
         found.append(("rtt p99", milliseconds(totals.rtt.p99_ms)))
     if totals.delivery.count:

@@ -36,3 +36,15 @@ def test_nothing():
     run = runs.run(samples=[])
     assert steady(run) == []
     assert sum_up(run).connections == 0
+
+
+def test_users_that_come_and_go():
+    """Few are connected at a time: the seconds count in which all users are there."""
+    samples = [
+        runs.sample(at_s, wanted=50, connections=at_s % 3, sent_per_s=100 + at_s)
+        for at_s in range(9)
+    ]
+    run = runs.run(samples=samples, of=runs.totals(opened=5000))
+
+    assert len(steady(run)) == 8  # nothing was received in the first
+    assert sum_up(run).sent_per_s == 104.5

@@ -11,6 +11,7 @@ import pytest
 from loadtest import report, slo
 from loadtest.report import charts, svg
 from loadtest.report.svg import Chart, Line
+from loadtest.report.tables import headline
 from loadtest.results import Run
 from tests.loadtest import runs
 
@@ -158,6 +159,17 @@ def test_failures_have_a_chart_only_if_there_are_any():
     samples = [runs.sample(at_s, failures=at_s // 20) for at_s in range(30)]
     fine, bad = charts.charts(runs.run()), charts.charts(runs.run(samples=samples))
     assert {c.title for c in bad} - {c.title for c in fine} == {"Failures a second"}
+
+
+def test_headline():
+    """Connections that are held are told; where they come and go, how many there were."""
+    held = dict(headline(runs.run()))
+    opened = dict(headline(runs.run(of=runs.totals(opened=5000))))
+
+    assert held["connections held"] == "500"
+    assert held["rtt p99"] == "8 ms"
+    assert "connections held" not in opened
+    assert opened["connections opened"] == "5,000"
 
 
 def _chart(values: list[float | None], **changes: object) -> Chart:
