@@ -43,6 +43,17 @@ class Step(msgspec.Struct, frozen=True):
         """Whether it says nothing about the server, because the generator had enough."""
         return self.run.generator_limit not in (None, "none")
 
+    @property
+    def is_others_fault(self) -> bool:
+        """Whether limits broke while we had room, and other programs did not leave us all of it."""
+        return not self.is_carried and self.limit == "none" and self.others is not None
+
+    @property
+    def others(self) -> str | None:
+        """What other programs used of this machine, if that was much."""
+        notes = (note for note in self.run.notes if note.startswith("other programs"))
+        return next(notes, None)
+
 
 class Climb(msgspec.Struct, frozen=True):
     """One search, from below until limits break.
@@ -161,7 +172,8 @@ def sentence(climbs: Iterable[Climb], ceiling: Limit = "none") -> str:
 def _first_limit(step: Step) -> str:
     if step.limit != "none":
         return step.limit
-    return f"nothing of the machine's, but {step.verdict.broken[0]}"
+    text = f"nothing of the machine's, but {step.verdict.broken[0]}"
+    return text if step.others is None else f"{text}; {step.others}"
 
 
 def _generators(limit: Limit, users: int, carried: str) -> str:

@@ -87,6 +87,13 @@ class Search:
         return found
 
     def _attempt(self, users: int) -> Step:
+        step = self._try(users)
+        if step.is_others_fault:
+            self._say("  once more, because other programs were busy")
+            step = self._try(users)
+        return step
+
+    def _try(self, users: int) -> Step:
         plan = msgspec.structs.replace(self._plan, users=users, spawn_rate=self._rate(users))
         folder = self._folder / f"{len(self.steps) + 1:02}-{users}"
         folder.mkdir()

@@ -3,6 +3,7 @@
 It judges nothing and writes no report; whatever happens, it returns what there is.
 """
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,14 +12,15 @@ import msgspec
 
 from loadtest import watch
 from loadtest.generator import Generator, Plan
-from loadtest.memory import LeastFree
 from loadtest.progress import Progress, line
 from loadtest.results import Run, Sample
+from loadtest.surroundings import Surroundings
 from loadtest.watch import Watch
-from loadtest.words import count
+from loadtest.words import count, figures
 
 TICK_S = 0.2
 LOST_S = 3.0
+OTHERS_SHARE = 0.15
 Ended = Callable[[], str | None]
 
 
@@ -38,13 +40,23 @@ class Outcome(msgspec.Struct, frozen=True):
 class Session:
     """One run of a generator that is about to start."""
 
-    def __init__(self, plan: Plan, progress: Progress, seen: Watch | None, ended: Ended) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        progress: Progress,
+        seen: Watch | None,
+        ended: Ended,
+        *,
+        has_own_server: bool = False,
+    ) -> None:
         """Take what is needed.
 
         Args:
             seen: the watch over the server; None if there is no admin port.
             ended: says how the server ended; None as long as it is there.
+            has_own_server: whether this process has started it.
         """
+        self._has_own_server = has_own_server
         self._plan = plan
         self._progress = progress
         self._watch = seen
@@ -63,11 +75,11 @@ class Session:
         """
         if self._watch is not None:
             self._watch.start()
-        memory = LeastFree()
+        machine = Surroundings()
         generator = Generator(arguments, folder, self._plan.secret)
         was_interrupted = False
         try:
-            self._follow(generator, memory)
+            self._follow(generator, machine)
         except KeyboardInterrupt:
             was_interrupted = True
             if not self._plan.has_ui:  # there it is how to end it
@@ -76,13 +88,23 @@ class Session:
             self._progress.end()
             self._end(generator)
         run = generator.result()
-        return Outcome(self._complete(run), was_interrupted, memory.share)
+        if self._has_own_server:
+            self._note_others(machine.others_cores())
+        return Outcome(self._complete(run), was_interrupted, machine.least_free)
 
-    def _follow(self, generator: Generator, memory: LeastFree) -> None:
+    def _note_others(self, cores: float) -> None:
+        all_cores = os.cpu_count() or 1
+        if cores >= OTHERS_SHARE * all_cores:
+            self._notes.append(
+                f"other programs used {figures(cores, 2)} of this machine's {all_cores} cores: "
+                "on a quiet machine the figures may be better"
+            )
+
+    def _follow(self, generator: Generator, machine: Surroundings) -> None:
         page = None
         while generator.is_running:
             time.sleep(TICK_S)
-            memory.look()
+            machine.look()
             if self._plan.has_ui and page is None and (page := generator.page()) is not None:
                 self._progress.say(f"the web page is at {page}; Ctrl-C ends it")
             for sample in generator.samples():

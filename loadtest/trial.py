@@ -35,6 +35,7 @@ class Served(msgspec.Struct, frozen=True):
         metrics: where its metrics are; empty if there are none.
         secret: what its tokens are signed with; empty if that is not known.
         ended: says how it ended; None as long as it is there.
+        is_own: whether it was started for the test.
         notes: what is to be said about it in a report.
     """
 
@@ -42,6 +43,7 @@ class Served(msgspec.Struct, frozen=True):
     metrics: str
     secret: str
     ended: Ended
+    is_own: bool = False
     notes: tuple[str, ...] = ()
 
 
@@ -78,7 +80,11 @@ def served(target: Target | None, admin: str, *, log: Path, connections: int) ->
         return
     with showcase(log, connections=connections) as own:
         yield Served(
-            target=Target(own.url), metrics=own.metrics, secret=own.secret, ended=own.ended
+            target=Target(own.url),
+            metrics=own.metrics,
+            secret=own.secret,
+            ended=own.ended,
+            is_own=True,
         )
 
 
@@ -122,7 +128,7 @@ def hold(
             notes.append(f"the server was not watched: {error}")
     for note in notes:
         print(note, file=output, flush=True)
-    session = Session(plan, Progress(output), seen, server.ended)
+    session = Session(plan, Progress(output), seen, server.ended, has_own_server=server.is_own)
     outcome = session.conduct(generate(plan, folder), folder)
     run = msgspec.structs.replace(outcome.run, notes=(*notes, *outcome.run.notes))
     verdict = judge(run, limits)

@@ -1,13 +1,11 @@
 """Owns the proof that the search finds what is carried, and says it without claiming more."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from loadtest import slo
-from loadtest.capacity import Step, climb, find, sentence, what_was_used_up
-from loadtest.memory import LeastFree
+from loadtest.capacity import Climb, Step, climb, find, sentence, what_was_used_up
 from loadtest.results import Limit, Run, WorkerUse
 from tests.loadtest import runs
 
@@ -179,15 +177,20 @@ def test_all_cores_together():
     assert what_was_used_up(_using(0.5, 0.6), 0.5, cores=1) == "generator CPU"
 
 
-def test_memory(tmp_path: Path):
+def test_memory():
     """What is nearly full is the limit, also if it was only for a moment."""
-    file = tmp_path / "meminfo"
-    memory = LeastFree(file)
-    memory.look()
-    assert memory.share == 1.0
-    for available in (80, 3, 90):
-        file.write_text(f"MemTotal: 100 kB\nMemFree: 1 kB\nMemAvailable: {available} kB\n")
-        memory.look()
+    assert what_was_used_up(_using(0.5, 0.5), 0.03, 2) == "memory"
 
-    assert memory.share == 0.03
-    assert what_was_used_up(_using(0.5, 0.5), memory.share, 2) == "memory"
+
+def test_others_were_busy():
+    """If nothing of ours was at its end, and others used the machine, that is told."""
+    run = _run(500, p99_ms=241.0)
+    run = runs.changed(run, notes=("other programs used 1.2 of this machine's 2 cores",))
+    slow = Step(500, run, slo.judge(run, LIMITS), "none")
+    fast = _machine(300)(300)
+
+    text = sentence([Climb(fast, slow), Climb(fast, slow)])
+    assert text.endswith(
+        "; first limit reached: nothing of the machine's, but rtt p99 was 241 ms, the limit is "
+        "100 ms; other programs used 1.2 of this machine's 2 cores"
+    )

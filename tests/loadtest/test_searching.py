@@ -19,7 +19,7 @@ PLAN = Plan(scenario="room", url="ws://127.0.0.1:1", users=500, spawn_rate=50, h
 SERVER = Served(target=Target(PLAN.url), metrics="", secret="", ended=lambda: None)
 
 
-def _slow_beyond(carries: int, folder: Path) -> list[str]:
+def _slow_beyond(carries: int, folder: Path, notes: tuple[str, ...] = ()) -> list[str]:
     """Return a generator that measures what a server measures that carries so many."""
     users = int(folder.name.partition("-")[2])
     samples = [
@@ -27,7 +27,7 @@ def _slow_beyond(carries: int, folder: Path) -> list[str]:
         for at_s in range(3)
     ]
     totals = runs.totals(rtt=runs.latency(9 if users <= carries else 241))
-    run = runs.run(samples=samples, of=totals)
+    run = runs.run(samples=samples, of=totals, notes=notes)
     (folder / "wanted.json").write_bytes(msgspec.json.encode(run))
     return [sys.executable, "-m", fake_generator.__name__, str(folder), f"{folder}/wanted.json"]
 
@@ -63,6 +63,21 @@ def test_search(tmp_path: Path):
     assert summary.count("\n| ") == len(folders) + 2
     assert "  carried\n" in output.getvalue()
     assert "  rtt p99 was 241 ms, the limit is 100 ms\n" in output.getvalue()
+
+
+def test_others_were_busy(tmp_path: Path):
+    """A step that may have broken because of them is tried once more, and only once."""
+    output = io.StringIO()
+    note = "other programs used 1.2 of this machine's 2 cores"
+    search = _search(tmp_path, output, 400)
+    search._generate = lambda _, folder: _slow_beyond(400, folder, notes=(note,))
+    search.run(most=500)
+
+    assert [step.users for step in search.steps][:2] == [500, 500]
+    assert (
+        output.getvalue().count("once more, because other programs were busy")
+        == sum(not step.is_carried for step in search.steps) / 2
+    )
 
 
 def test_nothing_is_carried(tmp_path: Path):
