@@ -71,6 +71,7 @@ class Options:
         users: Connections to hold; `capacity` begins with so many [the scenario's].
         duration: How long to hold them: 90, 90s, 5m, 1h [the scenario's, 15 s in `capacity`].
         processes: Processes of the generator; -1 is one per core.
+        remote_workers: Wait for so many locust workers, on any hosts, and make no load here.
         shape: How the users come: none, ramp, steps, spike or soak.
         spawn_rate: Users that come each second [the scenario's, or all within 20 s].
         admin: The server's admin port: 9464, or http://10.0.0.5:9464.
@@ -84,6 +85,7 @@ class Options:
     users: Annotated[int | None, Parameter(show_default=False)] = None
     duration: Text = ""
     processes: int = 1
+    remote_workers: Annotated[int, Parameter(show_default=False)] = 0
     shape: str = "none"
     spawn_rate: Annotated[float | None, Parameter(show_default=False)] = None
     admin: Text = ""
@@ -116,7 +118,7 @@ def run(
     plan = msgspec.structs.replace(_plan(chosen, options, chosen.duration_s, more), has_ui=ui)
     limits = load_limits(options.slo, scenario)
     target = _target(options)
-    _check_machine(plan, target)
+    _check_machine(options, target, plan.users)
     with (
         reports.folder_of_now(options.reports) as folder,
         served(target, options.admin, log=folder / LOG, connections=plan.users) as server,
@@ -148,9 +150,9 @@ def capacity(
     plan = _plan(chosen, options, STEP_S, more)
     limits = load_limits(options.slo, scenario)
     target = _target(options)
-    _check_machine(plan, target)
+    _check_machine(options, target, plan.users)
     rate = _rate_of(chosen, options)
-    most, ceiling = _ceiling(plan, target, most)
+    most, ceiling = _ceiling(options, target, plan.users, most)
     with (
         reports.folder_of_now(options.reports) as folder,
         served(target, options.admin, log=folder / LOG, connections=most) as server,
@@ -245,7 +247,8 @@ def _plan(scenario: Scenario, options: Options, length_s: float, more: Sequence[
         raise UsageError(f"there is no shape {options.shape!r}; there are {', '.join(SHAPES)}")
     if options.spawn_rate is not None and options.spawn_rate <= 0:
         raise UsageError(f"--spawn-rate {options.spawn_rate:g}: nobody would ever come")
-    tls = ["--tls-authorities", options.tls_authorities] if options.tls_authorities else []
+    if options.remote_workers and options.processes != 1:
+        raise UsageError("--remote-workers and --processes exclude each other")
     return Plan(
         scenario=scenario.name,
         url="",
@@ -254,8 +257,17 @@ def _plan(scenario: Scenario, options: Options, length_s: float, more: Sequence[
         hold_s=_seconds(options.duration) if options.duration else length_s,
         processes=options.processes,
         shape=options.shape,
-        more=(*tls, *(["--tls-insecure"] if options.tls_insecure else []), *more),
+        more=(*_for_generator(options), *more),
     )
+
+
+def _for_generator(options: Options) -> list[str]:
+    flags = ["--tls-insecure"] if options.tls_insecure else []
+    if options.tls_authorities:
+        flags += ["--tls-authorities", str(Path(options.tls_authorities).absolute())]
+    if options.remote_workers:
+        flags += ["--master", "--expect-workers", str(options.remote_workers)]
+    return flags
 
 
 def _rate_of(scenario: Scenario, options: Options) -> Callable[[int], float]:
@@ -293,24 +305,24 @@ def _aimed(plan: Plan, server: Served, scenario: Scenario) -> Plan:
     return plan
 
 
-def _check_machine(plan: Plan, target: Target | None) -> None:
-    if (problem := _problem(plan, target, plan.users)) is not None:
+def _check_machine(options: Options, target: Target | None, users: int) -> None:
+    if (problem := _problem(options, target, users)) is not None:
         raise UsageError(problem)
 
 
-def _problem(plan: Plan, target: Target | None, users: int) -> str | None:
-    processes = os.cpu_count() or 1 if plan.processes == -1 else plan.processes
+def _problem(options: Options, target: Target | None, users: int) -> str | None:
+    processes = os.cpu_count() or 1 if options.processes == -1 else options.processes
     is_loopback = target is None or target.is_loopback
-    return machine.problem(users, processes, is_loopback=is_loopback)
+    return machine.problem(users, options.remote_workers or processes, is_loopback=is_loopback)
 
 
-def _ceiling(plan: Plan, target: Target | None, most: int) -> tuple[int, Limit]:
+def _ceiling(options: Options, target: Target | None, least: int, most: int) -> tuple[int, Limit]:
     """Return how many users the generator can have on this machine, and why there are no more."""
-    problem = _problem(plan, target, most)
+    problem = _problem(options, target, most)
     if problem is None:
         return most, "none"
-    users = range(plan.users, most)
-    first = bisect_left(users, True, key=lambda one: _problem(plan, target, one) is not None)
+    users = range(least, most)
+    first = bisect_left(users, True, key=lambda one: _problem(options, target, one) is not None)
     return users[first] - 1, "ports" if "ports" in problem else "file limit"
 
 

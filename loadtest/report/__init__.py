@@ -21,7 +21,8 @@ class ReportError(Exception):
 
 
 def new_folder(base: Path) -> Path:
-    """Make a folder that is named after the time, and return it."""
+    """Make a folder that is named after the time, and return its whole path."""
+    base = base.absolute()  # the generator has another working directory
     stem = time.strftime("%Y-%m-%d_%H-%M-%S")
     for number in range(1, 100):
         folder = base / (stem if number == 1 else f"{stem}-{number}")

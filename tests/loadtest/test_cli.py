@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from loadtest import __main__ as start
-from loadtest import cli, slo
+from loadtest import cli, machine, slo
 from loadtest.scenarios import SCENARIOS
 from tests.loadtest import runs
 from tests.support import servers
@@ -26,7 +26,7 @@ def _fails(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     ("arguments", "says"),
     [
         (["run", "rom"], "there is no scenario 'rom'; did you mean room or storm?"),
-        (["capacity", "brodcast"], "did you mean broadcast?"),
+        (["capacity", "broad"], "did you mean broadcast?"),
         (["run", "xyz"], "there is no scenario 'xyz'; there are echo, idle, room, "),
         (["run", "--users", "0"], "--users 0: there has to be one at least"),
         (["run", "--users", "many"], 'Invalid value for --users: unable to convert "many"'),
@@ -38,6 +38,7 @@ def _fails(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         (["run", "--slo", "/nowhere/slo.toml"], "cannot read /nowhere/slo.toml: No such file"),
         (["run", "--host", "ftp://x"], "'ftp://x' is no address; give it as in ws://127.0.0.1"),
         (["report", "/nowhere"], "cannot read /nowhere: No such file or directory"),
+        (["run", "--processes", "2", "--remote-workers", "2"], "exclude each other"),
         (["rnu"], 'Unknown command "rnu". Did you mean "run"?'),
     ],
 )
@@ -46,10 +47,17 @@ def test_what_cannot_be_run(capsys: pytest.CaptureFixture[str], arguments: list[
     assert says in _fails(capsys, *arguments)
 
 
+@pytest.fixture
+def few_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Allow a process 1,000 files."""
+    monkeypatch.setattr(machine, "raise_file_limit", lambda: 1000)
+
+
+@pytest.mark.usefixtures("few_files")
 def test_file_limit_is_too_low(capsys: pytest.CaptureFixture[str]):
     """It is said before anything begins, and how to raise it."""
-    text = _fails(capsys, "run", "idle", "--users", "100000000")
-    assert "are allowed: raise that as root (ulimit -Hn " in text
+    text = _fails(capsys, "run", "idle", "--users", "2000")
+    assert "1000 are allowed: raise that as root (ulimit -Hn 2100), or use --processes 3" in text
 
 
 def test_host_is_down(capsys: pytest.CaptureFixture[str], tmp_path: Path):
@@ -127,3 +135,33 @@ def test_how_fast_users_come():
     rate = cli._rate_of(SCENARIOS["idle"], cli.Options())
     assert (rate(1000), rate(10_000)) == (200, 500)
     assert cli._rate_of(SCENARIOS["idle"], cli.Options(spawn_rate=7))(10_000) == 7
+
+
+@pytest.mark.parametrize(
+    ("options", "flags"),
+    [
+        (cli.Options(), []),
+        (cli.Options(tls_insecure=True), ["--tls-insecure"]),
+        (cli.Options(tls_authorities="/ca.pem"), ["--tls-authorities", "/ca.pem"]),
+        (cli.Options(remote_workers=4), ["--master", "--expect-workers", "4"]),
+    ],
+)
+def test_what_the_generator_is_told(options: cli.Options, flags: list[str]):
+    """Options of ours that are its own, and what was given for it."""
+    plan = cli._plan(SCENARIOS["idle"], options, 60.0, ["--rate", "5"])
+    assert list(plan.more) == [*flags, "--rate", "5"]
+
+
+@pytest.mark.usefixtures("few_files")
+def test_files_of_remote_workers():
+    """Users are spread over them, so each needs fewer files."""
+    assert cli._problem(cli.Options(), None, 2000) is not None
+    assert cli._problem(cli.Options(processes=3), None, 2000) is None
+    assert cli._problem(cli.Options(remote_workers=3), None, 2000) is None
+
+
+@pytest.mark.usefixtures("few_files")
+def test_ceiling():
+    """The search goes as far as this machine's files allow, and says so."""
+    assert cli._ceiling(cli.Options(), None, 100, 30_000) == (900, "file limit")
+    assert cli._ceiling(cli.Options(), None, 100, 800) == (800, "none")

@@ -125,6 +125,12 @@ def test_folders_of_the_same_second(tmp_path: Path):
     assert len({report.new_folder(tmp_path / "reports") for _ in range(3)}) == 3
 
 
+def test_a_folder_has_its_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The generator has another working directory."""
+    monkeypatch.chdir(tmp_path)
+    assert report.new_folder(Path("reports")).parent == tmp_path / "reports"
+
+
 def test_a_folder_with_nothing_in_it(tmp_path: Path):
     """Who could not begin leaves nothing behind."""
     with report.folder_of_now(tmp_path) as nothing:
