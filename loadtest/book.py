@@ -41,9 +41,10 @@ class Book:
         self.is_running, self.is_broken_off = True, False
         self.notes, self._gone_s = [], 0
         self.sums = Sums(self._started_at, self._on_sample)
-        path = self._options().samples_file
-        if path:
-            Path(path).write_bytes(b"")
+        given = self._options()
+        for path in filter(None, (given.run_file, given.samples_file)):
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            Path(path).unlink(missing_ok=True)
 
     def _options(self) -> options.Options:
         return options.read(self._environment.parsed_options)
@@ -71,8 +72,9 @@ class Book:
         if path:
             with Path(path).open("ab") as file:
                 file.write(msgspec.json.encode(sample) + b"\n")
-        is_gone = sample.failures > 0 and sample.connections == 0 and sample.received_per_s == 0
-        self._gone_s = self._gone_s + 1 if is_gone else 0
+        is_there = sample.connections > 0 or sample.received_per_s > 0
+        # Users wait longer and longer before they try again: not in each second is there one.
+        self._gone_s = 0 if is_there else self._gone_s + (sample.failures > 0 or self._gone_s > 0)
         if self._gone_s == _GONE_S and not self._stopped_at:
             self.break_off("The server is gone: for 5 seconds nobody could connect")
             gevent.spawn(self._give_up)

@@ -8,6 +8,7 @@ options of the master, `--host` too, count for all of them.
 
 import gc
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,10 @@ class PlannedShape(LoadTestShape):
 def add_options(parser: LocustArgumentParser) -> None:
     """Add ours to locust's."""
     options.add_arguments(parser, list(SCENARIOS))
+    if "LOCUST_PROCESSES" in os.environ or any(a.startswith("--processes") for a in sys.argv):
+        # Or two runs on a machine would get in each other's way, and strangers could take part.
+        port = machine.free_port()
+        parser.set_defaults(master_bind_host="127.0.0.1", master_bind_port=port, master_port=port)
 
 
 def prepare(environment: Environment, **_: Any) -> None:

@@ -1,10 +1,13 @@
 """Owns what the generator's machine lets it do: files, ports, processor. Knows no locust."""
 
 import ctypes
+import errno
 import os
 import platform
+import random
 import resource
 import signal
+import socket
 import time
 from pathlib import Path
 
@@ -49,6 +52,21 @@ def ports() -> int:
     except (OSError, ValueError):
         return 28_232
     return last - first + 1
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody listens on.
+
+    From below the range that the kernel gives to clients, or one of them could take it meanwhile.
+    """
+    for port in random.sample(range(20_000, 32_000), 100):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise OSError(errno.EADDRINUSE, "there is no free port between 20000 and 32000")
 
 
 def problem(users: int, processes: int, *, is_loopback: bool) -> str | None:

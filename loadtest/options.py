@@ -33,7 +33,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     storm_share: float = 0.5
     slow_share: float = 0.1
     read_bytes: int = 2000
-    stall_seconds: float = 10.0
+    stall_seconds: float = 8.0
     bad_share: float = 0.1
     jwt_secret: str = ""
     jwt_audience: str = "examples.showcase"

@@ -29,6 +29,7 @@ from loadtest.book import Book
 from loadtest.reporter import Reporter
 from loadtest.scenarios import SCENARIOS, Scenario
 from loadtest.sums import read_report, write_report
+from loadtest.tally import CONNECT
 from loadtest.users import USERS
 from loadtest.users.base import FLEET
 
@@ -86,6 +87,7 @@ class _Worker:
         events.report_to_master.add_listener(self._on_report)
         events.quitting.add_listener(self._on_quitting)
         events.cpu_warning.add_listener(_on_cpu_warning)
+        events.user_error.add_listener(_on_user_error)
         runner.register_message(QUIET, self._on_quiet, concurrent=True)
         runner.register_message(CLOSE, self._on_close, concurrent=True)
         _on_interrupt(self._on_interrupt)
@@ -143,6 +145,7 @@ class _Local:
         events.test_start.add_listener(self._on_start)
         events.test_stopping.add_listener(self._on_stopping)
         events.cpu_warning.add_listener(_on_cpu_warning)
+        events.user_error.add_listener(_on_user_error)
         _on_interrupt(_interrupt_main)
 
     def _on_start(self, **_: Any) -> None:
@@ -226,6 +229,12 @@ class _Master:
         deadline_s = time.monotonic() + timeout_s
         while self._alive() - answered() and time.monotonic() < deadline_s:
             gevent.sleep(_POLL_S)
+
+
+def _on_user_error(exception: Exception, **_: Any) -> None:
+    """Count what should not happen: it is locust that prints where."""
+    route = FLEET.scenario.routes[0]
+    FLEET.tally.fail(CONNECT, route, f"the generator failed: {type(exception).__name__}")
 
 
 def _on_cpu_warning(**_: Any) -> None:

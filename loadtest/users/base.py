@@ -23,6 +23,7 @@ FLEET = Fleet()
 """Of this process: locust runs one environment in each."""
 
 _FIRST_BACKOFF_S, _LAST_BACKOFF_S = 1.0, 10.0
+_BATCH_S = 1.0
 _POLL_S = 0.02
 _CLOSE_TIMEOUT_S = 5.0
 
@@ -82,6 +83,8 @@ class WebSocketUser(User):
     def live(self) -> None:
         """Do it for as long as the run lasts."""
         self.fleet.join(self)
+        # locust starts all users of a second at once, and they would wait for each other.
+        self.pause(random.uniform(0, _BATCH_S))
         while not self.fleet.is_ending:
             self.act()
         self.act_at_end()

@@ -30,8 +30,9 @@ class EchoingUser(WebSocketUser):
         return super().attempt(path, subprotocols, **more)
 
     def say(self) -> None:
-        """Send the next message."""
-        self.send(self.message(self.answers.send(), time.monotonic_ns()))
+        """Send the next message, if that can be."""
+        if self.can_send:
+            self.send(self.message(self.answers.send(), time.monotonic_ns()))
 
     def on_message(self, message: bytes, now_ns: int) -> None:
         """Count an answer."""
@@ -60,8 +61,9 @@ class EchoingUser(WebSocketUser):
         due_s = time.monotonic() + random.uniform(0, seconds)
         while self.ws.state == OPEN and not self.fleet.is_ending:
             self.pause(due_s - time.monotonic())
-            if self.can_send:
-                self.say()
+            self.say()
+            if self.ws.is_full:
+                self.fail(RTT, "the server does not read")
             # Whoever is late by more than one message does not send the others in a burst.
             due_s = max(due_s + seconds, time.monotonic() - seconds)
 
@@ -71,7 +73,7 @@ class EchoingUser(WebSocketUser):
         while self.ws.state == OPEN and not self.fleet.is_ending:
             sent = self.answers.sent
             self.pause(self.fleet.options.answer_timeout)
-            if self.can_send and self.answers.sent == sent:
+            if self.can_send and self.answers.sent == sent and not self.has_all:
                 self.fail(RTT, NO_ANSWER)
                 self.say()
 
@@ -92,7 +94,7 @@ class EchoUser(EchoingUser):
 
     def on_answer(self) -> None:
         """Send the next at once, with no greenlet between."""
-        if not self.fleet.rate and self.can_send:
+        if not self.fleet.rate:
             self.say()
 
 

@@ -16,6 +16,7 @@ from loadtest.users.base import WebSocketUser
 
 _READS_PER_S = 4
 _SMALL_BUFFER_BYTES = 4096
+_SILENCE_NS = 300_000_000
 
 
 class RoomUser(WebSocketUser):
@@ -114,6 +115,10 @@ class SlowUser(RoomUser):
 
     close_codes = frozenset({1013})
 
+    def __init__(self, environment: Any) -> None:
+        super().__init__(environment)
+        self._came_ns = 0
+
     def act(self) -> None:
         """Stay for as long as the connection lasts."""
         size = self.fleet.room_size
@@ -153,8 +158,24 @@ class SlowUser(RoomUser):
         if self.ws.state == CLOSED:
             self.pause(random.uniform(0.5, 1.5))
 
+    def on_message(self, message: bytes, now_ns: int) -> None:
+        """Note when the last one came."""
+        self._came_ns = now_ns
+        super().on_message(message, now_ns)
+
+    @property
+    def has_all(self) -> bool:
+        """Whether all has come; for a slow one: nothing more does.
+
+        To send a close frame earlier would lose what it has not read, if it is closed already.
+        """
+        if self.may_be_lost and self.fleet.is_ending:
+            return time.monotonic_ns() - self._came_ns > _SILENCE_NS
+        return super().has_all
+
     def hush(self) -> None:
         """Read all that there is, before the end."""
         super().hush()
+        self._came_ns = time.monotonic_ns()
         self.ws.resume()
         self.wake()

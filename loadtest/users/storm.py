@@ -63,6 +63,7 @@ class StormUser(WebSocketUser):
         """Come, and stay until it is cut off or closed."""
         if not self.come():
             return
+        self._pass_over_storms()
         speak_s = time.monotonic() + random.uniform(0, self.fleet.interval_s)
         while self.ws.state == OPEN and not self.fleet.is_ending:
             storm_s = self._next_storm_s()
@@ -110,17 +111,22 @@ class StormUser(WebSocketUser):
             self._ask("publish", room=self.room.name, data=data)
 
     def _ask(self, kind: str, **fields: object) -> None:
+        if self.ws.state != OPEN:
+            return
         self._id += 1
         self.send(msgspec.json.encode({"type": kind, "id": self._id, **fields}))
 
     def _next_storm_s(self) -> float:
         return self.fleet.started_s + (self._storms + 1) * self.fleet.options.storm_every
 
+    def _pass_over_storms(self) -> None:
+        """Have nothing to do with those that were before now."""
+        while self._next_storm_s() <= time.monotonic():
+            self._storms += 1
+
     def _weather(self) -> None:
         """There is a storm: be cut off, or not."""
-        self._storms += 1
-        while self._next_storm_s() < time.monotonic():  # it was not there for some
-            self._storms += 1
+        self._pass_over_storms()
         if random.random() >= self.fleet.options.storm_share:
             return
         # With an answer under way it would not know whether the server has got its message.
@@ -156,8 +162,7 @@ class StormUser(WebSocketUser):
     def _join(self) -> None:
         since = self.listener.next(self.stream)
         place = {} if since is None else {"since": since - 1, "epoch": self._epoch}
-        if self.ws.state == OPEN:
-            self._ask("join", room=self.room.name, **place)
+        self._ask("join", room=self.room.name, **place)
 
     def _on_joined(self, frame: Frame, now_ns: int) -> None:
         due = self.listener.next(self.stream)

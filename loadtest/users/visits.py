@@ -19,8 +19,6 @@ class VisitingUser(EchoingUser):
     def visit(self) -> None:
         """Send, and leave; when all fall silent it is closed with the others."""
         for _ in range(self.fleet.options.messages):
-            if not self.can_send:
-                break
             self.say()
             self.await_answer()
         if not self.fleet.is_ending:

@@ -51,7 +51,7 @@ def test_a_server_that_is_broken(
     """The command fails with the sentence that says which limit, and by how much."""
     limits = commands.lenient(tmp_path, p99_ms=150 if app == "delays" else 20_000)
     asked = ["--users", "10", "--duration", "3", "--slo", str(limits), "--reports", str(tmp_path)]
-    with commands.serving(f"tests.loadtest.broken_app:{app}") as (_, flags):
+    with commands.serving(f"tests.loadtest.faulty_app:{app}") as (_, flags):
         done = commands.loadtest("run", scenario, *flags, *asked, "--", *more)
 
     assert done.code == 1, done.text
