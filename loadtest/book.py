@@ -11,7 +11,7 @@ from locust.env import Environment
 
 from loadtest import machine, options
 from loadtest.addresses import Target
-from loadtest.results import Run, Sample
+from loadtest.results import BROKEN_OFF, Run, Sample
 from loadtest.sums import Sums
 
 _GONE_S = 5
@@ -86,7 +86,7 @@ class Book:
 
     def _on_quitting(self, **_: Any) -> None:
         if self.is_running and not self._stopped_at:
-            self.is_broken_off = True  # which says it all
+            self.break_off(BROKEN_OFF)
 
     def _on_stopped(self, **_: Any) -> None:
         """Write the figures."""

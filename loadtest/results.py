@@ -8,6 +8,9 @@ from typing import Literal
 
 import msgspec
 
+BROKEN_OFF = "The run was broken off"
+"""The note of a run that ended early for a reason that the generator does not know."""
+
 Limit = Literal["server CPU", "generator CPU", "file limit", "memory", "ports", "none"]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from loadtest import books
-from loadtest.results import Latency, Run, Totals
+from loadtest.results import BROKEN_OFF, Latency, Run, Totals
 from loadtest.scenarios import SCENARIOS, Scenario
 from loadtest.words import count, milliseconds, percent
 
@@ -114,7 +114,7 @@ def _notes(run: Run, limits: Limits) -> Iterator[str]:
             f"the generator was the limit ({run.generator_limit}): "
             "these figures are not the server's capacity"
         )
-    yield from run.notes
+    yield from (note for note in run.notes if note != BROKEN_OFF)  # that is in the verdict
     if limits.books_difference is not None and not run.server_deltas:
         yield "the server's own counts are not known, so they were not compared with ours"
 

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from loadtest import slo
-from loadtest.results import Run
+from loadtest.results import BROKEN_OFF, Run
 from tests.loadtest import runs
 
 LIMITS = slo.load_limits(slo.DEFAULT_FILE, "room")
@@ -146,7 +146,10 @@ def test_nothing_was_measured():
 
 def test_a_run_that_was_broken_off():
     """It is not fine, whatever its figures."""
-    assert _broken(runs.run(is_complete=False)) == ["the run was broken off after 30 s"]
+    verdict = slo.judge(runs.run(is_complete=False, notes=(BROKEN_OFF, "So it is.")), LIMITS)
+
+    assert verdict.broken == ["the run was broken off after 30 s"]
+    assert verdict.notes == ["So it is."]  # it is not said twice
 
 
 def test_the_generator_was_the_limit():

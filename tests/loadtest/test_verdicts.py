@@ -16,7 +16,7 @@ pytestmark = pytest.mark.e2e
         pytest.param(
             "drops",
             "echo",
-            ["--rate", "100", "--answer-timeout", "1", "--settle-timeout", "1"],
+            ["--rate", "200", "--answer-timeout", "1", "--settle-timeout", "1"],
             r"9\d\.\d+ % of the deliveries that were due came "
             r"\([\d,]+ of [\d,]+ did not\), the limit is 100 %",
             id="drops 1 message in 1,000",
@@ -50,7 +50,7 @@ def test_a_server_that_is_broken(
 ):
     """The command fails with the sentence that says which limit, and by how much."""
     limits = commands.lenient(tmp_path, p99_ms=150 if app == "delays" else 20_000)
-    asked = ["--users", "10", "--duration", "3", "--slo", str(limits), "--reports", str(tmp_path)]
+    asked = ["--users", "10", "--duration", "2", "--slo", str(limits), "--reports", str(tmp_path)]
     with commands.serving(f"tests.loadtest.faulty_app:{app}") as (_, flags):
         done = commands.loadtest("run", scenario, *flags, *asked, "--", *more)
 
