@@ -14,7 +14,7 @@ EVERY_S = 5.0
 
 
 def line(sample: Sample, workers: list[WorkerUse], left_s: float | None, failures: int) -> str:
-    """Write the state of a run.
+    """Write the state of a run in full.
 
     Args:
         workers: of the server, as it was last seen.
@@ -22,18 +22,39 @@ def line(sample: Sample, workers: list[WorkerUse], left_s: float | None, failure
         failures: since the start.
     """
     parts = [f"{count(sample.connections)} of {count(sample.wanted)} connections"]
-    parts.append(f"{count(sample.sent_per_s + sample.received_per_s)} messages/s")
-    measured = [one for one in (sample.rtt, sample.delivery) if one.count]
-    if measured:
-        parts.append(f"p99 {milliseconds(max(one.p99_ms for one in measured))}")
+    parts.append(f"{_messages(sample)} messages/s")
+    parts += _p99(sample)
     parts.append(f"{count(failures)} failures" if failures != 1 else "1 failure")
     if workers:
-        cores = sum(worker.cpu_cores for worker in workers)
-        parts.append(f"server {percent(round(cores, 2))}")
+        parts.append(f"server {_server(workers)}")
     parts.append(f"generator {percent(round(sample.generator_cpu, 2))}")
     if left_s is not None:
         parts.append(f"{duration(max(0.0, left_s))} left")
-    return ", ".join(parts)
+    return f"{sample.at_s:5.0f} s  {', '.join(parts)}"
+
+
+def short_line(
+    sample: Sample, workers: list[WorkerUse], left_s: float | None, failures: int
+) -> str:
+    """Write the same so that it fits on a terminal; of processors the server's comes first."""
+    when = f"{sample.at_s:.0f} s" if left_s is None else f"{duration(max(0.0, left_s))} left"
+    parts = [f"{count(sample.connections)}/{count(sample.wanted)} open", f"{_messages(sample)}/s"]
+    parts += [*_p99(sample), f"{count(failures)} failed"]
+    used = [*([_server(workers)] if workers else []), percent(round(sample.generator_cpu, 2))]
+    return f"{when}: {', '.join(parts)}, CPU {' + '.join(used)}"
+
+
+def _messages(sample: Sample) -> str:
+    return count(sample.sent_per_s + sample.received_per_s)
+
+
+def _p99(sample: Sample) -> list[str]:
+    measured = [one for one in (sample.rtt, sample.delivery) if one.count]
+    return [f"p99 {milliseconds(max(one.p99_ms for one in measured))}"] if measured else []
+
+
+def _server(workers: list[WorkerUse]) -> str:
+    return percent(round(sum(worker.cpu_cores for worker in workers), 2))
 
 
 class Progress:
@@ -46,16 +67,20 @@ class Progress:
         self._due = 0.0
         self._is_open = False
 
-    def show(self, at_s: float, text: str) -> None:
-        """Show the line of that second of the run, if one is due."""
-        text = f"{at_s:5.0f} s  {text}"
+    def show(
+        self, sample: Sample, workers: list[WorkerUse], left_s: float | None, failures: int
+    ) -> None:
+        """Show the state of a run, if it is time."""
         if self._is_terminal:
             width = shutil.get_terminal_size().columns - 1
+            text = line(sample, workers, left_s, failures)
+            if len(text) > width:
+                text = short_line(sample, workers, left_s, failures)
             self._output.write(f"\r\x1b[K{text[:width]}")
             self._is_open = True
         elif time.monotonic() >= self._due:
             self._due = time.monotonic() + self._every_s
-            self._output.write(f"{text}\n")
+            self._output.write(f"{line(sample, workers, left_s, failures)}\n")
         self._output.flush()
 
     def say(self, text: str) -> None:

@@ -12,7 +12,7 @@ import msgspec
 
 from loadtest import watch
 from loadtest.generator import Generator, Plan
-from loadtest.progress import Progress, line
+from loadtest.progress import Progress
 from loadtest.results import Run, Sample
 from loadtest.surroundings import Surroundings
 from loadtest.watch import Watch
@@ -129,7 +129,7 @@ class Session:
         looks = self._watch.looks if self._watch is not None else []
         left_s = None if self._plan.has_ui else self._plan.length_s - sample.at_s
         workers = looks[-1].workers if looks else []
-        self._progress.show(sample.at_s, line(sample, workers, left_s, self._failures))
+        self._progress.show(sample, workers, left_s, self._failures)
 
     def _why_end(self) -> str | None:
         """Say why there is no point in going on."""
