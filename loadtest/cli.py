@@ -198,7 +198,8 @@ def _details(scenario: Scenario) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    before = signal.signal(signal.SIGTERM, _interrupt)
+    # What is started here would outlive the terminal, and everybody who asks us to end.
+    before = {one: signal.signal(one, _interrupt) for one in (signal.SIGTERM, signal.SIGHUP)}
     try:
         result = commands(
             sys.argv[1:] if arguments is None else arguments,
@@ -213,7 +214,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for one, handler in before.items():
+            signal.signal(one, handler)
     return int(result or 0)
 
 

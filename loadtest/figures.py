@@ -4,6 +4,7 @@ It reads a `Run` and judges nothing.
 """
 
 from collections.abc import Iterable
+from itertools import dropwhile
 from statistics import median
 
 import msgspec
@@ -18,7 +19,7 @@ class Figures(msgspec.Struct, frozen=True):
     """A run in a few numbers.
 
     Attributes:
-        connections: those that were held at least, while all that were wanted were there.
+        connections: those that were held at least, from when all had come.
         peak: the most that were open.
         messages_per_s: sent and received by clients, in the middle of that time.
         steady_s: how long that was.
@@ -54,18 +55,18 @@ def _most_wanted(run: Run) -> int:
 
 
 def steady(run: Run) -> list[Sample]:
-    """Return the seconds in which (nearly) as many were connected as ever were to be.
+    """Return the seconds in which (nearly) as many were connected as ever were.
 
-    Of users that come and go, those in which all users are there.
+    Neither those in which they came, nor those at the end in which they are sent away. Of users
+    that come and go: the seconds in which all users are there.
     """
-    most = _most_wanted(run)
+    seconds = [one for one in run.samples if one.at_s <= run.duration_s]
     if is_coming_and_going(run):
-        return [one for one in run.samples if one.wanted == most and one.received_per_s > 0]
-    full = [one for one in run.samples if most and one.connections >= STEADY_SHARE * most]
-    if full:
-        return full
-    peak = max((sample.connections for sample in run.samples), default=0)
-    return [one for one in run.samples if peak and one.connections >= STEADY_SHARE * peak]
+        most = _most_wanted(run)
+        return [one for one in seconds if one.wanted == most and one.received_per_s > 0]
+    peak = max((one.connections for one in seconds), default=0)
+    there = list(dropwhile(lambda one: one.connections < peak, seconds)) if peak else []
+    return [one for one in there if one.connections >= STEADY_SHARE * peak]
 
 
 def sum_up(run: Run) -> Figures:

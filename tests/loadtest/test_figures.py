@@ -31,6 +31,13 @@ def test_what_was_held_is_the_least():
     assert sum_up(runs.run(samples=samples)).connections == 495
 
 
+def test_the_end_does_not_count():
+    """When all are sent away, fewer are there, and that is no loss."""
+    samples = [runs.sample(at_s) for at_s in range(30)]
+    samples.append(runs.sample(30, connections=493))
+    assert sum_up(runs.run(samples=samples, duration_s=29.5)).connections == 500
+
+
 def test_nothing():
     """A run that ended before its first second is all 0."""
     run = runs.run(samples=[])

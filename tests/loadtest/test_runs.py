@@ -96,12 +96,13 @@ def test_wrong_path(tmp_path: Path):
     assert list((tmp_path / "reports").iterdir()) == []
 
 
-def test_interrupted(tmp_path: Path):
-    """Ctrl-C half-way ends all in order: there is a report, and nobody is left."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_interrupted(tmp_path: Path, number: signal.Signals):
+    """Ctrl-C and the like, half-way, end all in order: there is a report, and nobody is left."""
     process = commands.start("run", "echo", *_flags(tmp_path, duration_s=60))
     _wait_for_line(process, 1)
     time.sleep(1)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     done = commands.finish(process)
 
     assert done.code == 130, done.text
