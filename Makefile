@@ -11,6 +11,12 @@ PORT ?=
 ADMIN_PORT ?=
 TESTS ?=
 COVER ?=
+SCENARIO ?=
+USERS ?=
+DURATION ?=
+PROCESSES ?=
+SHAPE ?=
+UI ?=
 ARGS ?=
 
 comma := ,
@@ -28,7 +34,7 @@ MEASURED = $(filter-out 0,$(COVER))
 
 .DEFAULT_GOAL := help
 .SUFFIXES:
-.PHONY: help serve bench test soak cover check lint types imports spell fresh fmt docs lock clean \
+.PHONY: help serve bench loadtest capacity test soak cover check lint types imports spell fresh fmt docs lock clean \
 	venv-run venv-dev venv-bench
 
 ##@ Run
@@ -46,6 +52,19 @@ serve: venv-run ## serve APP in the foreground until Ctrl-C
 	exec $(VENV)/bin/python -m server serve $(strip $(APP) $(if $(WORKERS),--workers $(WORKERS)) \
 		$(if $(filter command,$(origin HOST)),$(addprefix --host ,$(HOST))) \
 		$(addprefix --port ,$(PORT)) $(addprefix --admin-port ,$(ADMIN_PORT)) $(ARGS))
+
+# Its own server is started if there is no HOST, which is ws://host:port here.
+LOAD = exec $(VENV)/bin/python -m loadtest $(1) $(strip $(SCENARIO) \
+	$(if $(filter command,$(origin HOST)),$(addprefix --host ,$(HOST))) \
+	$(addprefix --admin ,$(ADMIN_PORT)) $(addprefix --users ,$(USERS)) \
+	$(addprefix --duration ,$(DURATION)) $(addprefix --processes ,$(PROCESSES)) \
+	$(addprefix --shape ,$(SHAPE)) $(2) $(ARGS))
+
+loadtest: venv-dev ## hold USERS connections, judge what came of it and write a report
+	$(call LOAD,run,$(if $(filter-out 0,$(UI)),--ui))
+
+capacity: venv-dev ## how many connections this machine carries: ever more USERS, until a limit breaks
+	$(call LOAD,capacity)
 
 bench: venv-bench ## compare with other servers (in its own .venv-bench)
 	$(BENCH_VENV)/bin/python -m benchmarks $(ARGS)
@@ -109,6 +128,7 @@ lock: venv-dev ## write the lock files from pyproject.toml (newer versions: ARGS
 		|| { echo "error: an address or an option got into a lock file" >&2; exit 1; }
 
 clean: ## remove caches and reports (to start afresh: rm -rf .venv .venv-bench)
+	rm -rf loadtest/reports
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	rm -rf .coverage .coverage.* coverage.xml htmlcov build dist
 	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -121,8 +141,14 @@ help: ## this list
 	@echo 'Variables, as in: make serve APP=examples.chat:app PORT=9000'
 	@echo '  APP       what to serve, module:attribute (examples.showcase:app)'
 	@echo '  WORKERS   worker processes (one per core)'
-	@echo '  HOST      address to listen on (127.0.0.1)'
+	@echo '  HOST      address to listen on (127.0.0.1); of a load test: the server, ws://host:port'
 	@echo '  PORT      port to listen on (8000)'
+	@echo '  SCENARIO  what the users of a load test do (idle); see `python -m loadtest scenarios`'
+	@echo '  USERS     connections to hold; capacity begins with so many (the scenario'"'"'s)'
+	@echo '  DURATION  how long, as in 90, 90s or 5m (the scenario'"'"'s)'
+	@echo '  PROCESSES processes that make the load, -1 is one per core (1)'
+	@echo '  SHAPE     how users come: none, ramp, steps, spike or soak (none)'
+	@echo '  UI        1 shows the web page of the load test'
 	@echo '  TESTS     files, directories or tests to run (all)'
 	@echo '  COVER     1 measures coverage while testing'
 	@echo '  ARGS      added to the command: make test ARGS="-x -k rooms"'

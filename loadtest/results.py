@@ -8,6 +8,9 @@ from typing import Literal
 
 import msgspec
 
+BROKEN_OFF = "The run was broken off"
+"""The note of a run that ended early for a reason that the generator does not know."""
+
 Limit = Literal["server CPU", "generator CPU", "file limit", "memory", "ports", "none"]
 
 
@@ -23,12 +26,19 @@ class Latency(msgspec.Struct, frozen=True):
 
 
 class WorkerUse(msgspec.Struct, frozen=True):
-    """What one server worker uses; from the admin port."""
+    """What one server worker uses; from the admin port.
+
+    Attributes:
+        lag_ms: how late its event loop was.
+        files_share: of the files that it may have open.
+    """
 
     worker: str
     cpu_cores: float
     resident_mib: float
     connections: int
+    lag_ms: float = 0.0
+    files_share: float = 0.0
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,6 +115,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
             (`ws_connections_opened_total{route="/ws/echo"}`), empty without an admin port.
         generator_limit: why the figures are not the server's capacity; None if they are.
         machine: of the generator: cores, memory, file limit, kernel, as text.
+        notes: what the reader has to know besides, such as why it was broken off; sentences.
     """
 
     started_at: float
@@ -118,3 +129,4 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     server_deltas: dict[str, float]
     generator_limit: Limit | None
     machine: dict[str, str]
+    notes: tuple[str, ...] = ()

@@ -16,7 +16,13 @@ from tests.support import servers
 
 EXAMPLE_PORT = "8000"
 COMMAND_TIMEOUT_S = 30
-_OF_MAKE = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "APP", "WORKERS", "HOST", "PORT", "TESTS", "ARGS")
+OF_MAKE = frozenset(
+    (
+        *("MAKEFLAGS", "MFLAGS", "MAKELEVEL"),
+        *("APP", "WORKERS", "HOST", "PORT", "ADMIN_PORT", "TESTS", "ARGS"),
+        *("SCENARIO", "USERS", "DURATION", "PROCESSES", "SHAPE", "UI"),
+    )
+)
 
 
 def run_python(page: Page, folder: Path) -> Iterator[Block]:
@@ -94,7 +100,7 @@ def save_files(page: Page, folder: Path) -> None:
 
 def environment(port: int) -> dict[str, str]:
     """Return what commands run with: this interpreter, that port, two workers, English."""
-    kept = {name: value for name, value in os.environ.items() if name not in _OF_MAKE}
+    kept = {name: value for name, value in os.environ.items() if name not in OF_MAKE}
     return {
         **kept,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -125,7 +131,7 @@ def serve_command(line: str, port: int) -> list[str]:
         plan = subprocess.run(
             ["make", "--dry-run", *line.split()[1:]],
             cwd=servers.ROOT,
-            env={name: value for name, value in os.environ.items() if name not in _OF_MAKE},
+            env={name: value for name, value in os.environ.items() if name not in OF_MAKE},
             capture_output=True,
             text=True,
             check=True,

@@ -44,6 +44,8 @@ ELSEWHERE = {
     "make check": "by .ci/run",
     "make cover": "by .ci/run, as `make test COVER=1`",
     "make docs": "test_generated writes the same pages",
+    "make loadtest": "tests/loadtest/test_runs runs what it runs, at a small size",
+    "make capacity": "the same",
 }
 # Its figures and commands belong to `make bench`, which takes minutes and writes it.
 RUN_PAGES = [page for page in pages() if page.name != "docs/performance.md"]
