@@ -36,7 +36,9 @@ def flaws(totals: Totals) -> tuple[int, int, int, dict[str, int]]:
 
 def test_an_answer_that_does_not_come_is_missing(tmp_path: Path) -> None:
     """A client with one message under way goes on after the timeout, which is a failure too."""
-    done, outcome = broken("drop 300", "echo", tmp_path, "--answer-timeout", "0.5")
+    done, outcome = broken(
+        "drop 300", "echo", tmp_path, "--answer-timeout", "0.5", "--settle-timeout", "1"
+    )
     late = outcome.run.totals.failures.pop("no answer in time")
     assert flaws(outcome.run.totals) == (done, 0, 0, {})
     assert 0 < late <= done
