@@ -91,7 +91,7 @@ def prepare(environment: Environment, **_: Any) -> None:
         except (TargetError, shapes.ShapeError) as error:
             _log.error(error)
             raise SystemExit(2) from None
-    wiring.wire(environment)
+    wiring.attach(environment)
 
 
 def _prepare_run(environment: Environment, scenario: Scenario) -> None:
@@ -118,3 +118,4 @@ def _prepare_run(environment: Environment, scenario: Scenario) -> None:
 
 events.init_command_line_parser.add_listener(add_options)
 events.init.add_listener(prepare)
+wiring.listen(events)

@@ -6,7 +6,6 @@ then all close, and waits for the last report of each: only then are the figures
 that is stopped by itself does the same alone; one that dies is noticed by its silence.
 """
 
-import logging
 import os
 import signal
 import time
@@ -15,12 +14,10 @@ from typing import Any
 
 import gevent
 from locust.env import Environment
+from locust.event import Events
 from locust.runners import (
     CPU_MONITOR_INTERVAL,
     STATE_MISSING,
-    LocalRunner,
-    MasterRunner,
-    WorkerRunner,
 )
 
 from loadtest import options
@@ -40,19 +37,37 @@ _POLL_S = 0.02
 _MASTER_S = 3.0  # in which a master that was interrupted too has told its workers
 _SPARE_S = 30.0
 _CLOSE_S = 15.0
-_GONE_S = 5
-_log = logging.getLogger(__name__)
+_ROLES: "list[_Worker | _Master | _Local]" = []  # one when it is known, as is the environment
 
 
-def wire(environment: Environment) -> None:
-    """Attach to a process of locust, when it has a runner."""
-    runner = environment.runner
-    if isinstance(runner, MasterRunner):
-        _Master(environment, runner)
-    elif isinstance(runner, WorkerRunner):
-        _Worker(environment, runner)
-    elif isinstance(runner, LocalRunner):
-        _Local(environment)
+def listen(events: Events) -> None:
+    """Attach to locust as soon as it is there, before any process has a runner.
+
+    NOTE: a worker may be told to spawn users before its `init` event, and before it has a runner:
+    the master waits for its connection alone.
+    """
+    events.test_start.add_listener(_on_test_start)
+
+
+def attach(environment: Environment) -> None:
+    """Attach to the runner of this process."""
+    _role(environment).attach(environment.runner)
+
+
+def _on_test_start(environment: Environment, **_: Any) -> None:
+    _role(environment).start()
+
+
+def _role(environment: Environment) -> "_Worker | _Master | _Local":
+    """Return what this process is."""
+    if not _ROLES:
+        parsed = environment.parsed_options
+        assert parsed is not None
+        if parsed.worker:
+            _ROLES.append(_Worker(environment))
+        else:
+            _ROLES.append(_Master(environment) if parsed.master else _Local(environment))
+    return _ROLES[0]
 
 
 def choose_users(environment: Environment, scenario: Scenario) -> None:
@@ -76,23 +91,28 @@ def begin_fleet(environment: Environment) -> None:
 class _Worker:
     """A process that a master directs."""
 
-    def __init__(self, environment: Environment, runner: WorkerRunner) -> None:
+    def __init__(self, environment: Environment) -> None:
         self._environment = environment
-        self._runner = runner
+        self._runner: Any = None
         self._reporter = Reporter(environment, lambda: None)
         self._is_running = False
         events = environment.events
-        events.test_start.add_listener(self._on_start)
         events.test_stop.add_listener(self._on_stopped)
         events.report_to_master.add_listener(self._on_report)
-        events.quitting.add_listener(self._on_quitting)
         events.cpu_warning.add_listener(_on_cpu_warning)
         events.user_error.add_listener(_on_user_error)
+
+    def attach(self, runner: Any) -> None:
+        """Hear what the master says."""
+        self._runner = runner
+        # After locust's own listener, so that it is called before that says good-bye.
+        self._environment.events.quitting.add_listener(self._on_quitting)
         runner.register_message(QUIET, self._on_quiet, concurrent=True)
         runner.register_message(CLOSE, self._on_close, concurrent=True)
         _on_interrupt(self._on_interrupt)
 
-    def _on_start(self, **_: Any) -> None:
+    def start(self) -> None:
+        """Begin a run."""
         begin_fleet(self._environment)
         self._is_running = True
         self._reporter.start()
@@ -142,13 +162,16 @@ class _Local:
         self._book = Book(environment)  # first: it writes when the last report is there
         self._reporter = Reporter(environment, self._on_slice)
         events = environment.events
-        events.test_start.add_listener(self._on_start)
         events.test_stopping.add_listener(self._on_stopping)
         events.cpu_warning.add_listener(_on_cpu_warning)
         events.user_error.add_listener(_on_user_error)
+
+    def attach(self, _runner: Any) -> None:
+        """Listen to the terminal."""
         _on_interrupt(_interrupt_main)
 
-    def _on_start(self, **_: Any) -> None:
+    def start(self) -> None:
+        """Begin a run."""
         begin_fleet(self._environment)
         self._book.start()
         self._reporter.start()
@@ -166,22 +189,25 @@ class _Local:
 class _Master:
     """A process that directs others."""
 
-    def __init__(self, environment: Environment, runner: MasterRunner) -> None:
+    def __init__(self, environment: Environment) -> None:
         self._environment = environment
-        self._runner = runner
+        self._runner: Any = None
         self._book = Book(environment)
         self._hushed: dict[str, dict[bytes, int]] = {}
         self._advancing: Any = None
-        self._started: set[str] = set()
         events = environment.events
-        events.test_start.add_listener(self._on_start)
         events.test_stopping.add_listener(self._on_stopping)
         events.worker_report.add_listener(self._on_report)
+
+    def attach(self, runner: Any) -> None:
+        """Hear what the workers say."""
+        self._runner = runner
         runner.register_message(HUSHED, self._on_hushed)
         runner.register_message(FINAL, self._on_final)
         _on_interrupt(_interrupt_main)
 
-    def _on_start(self, **_: Any) -> None:
+    def start(self) -> None:
+        """Begin a run."""
         self._hushed = {}
         self._book.start()
         if self._advancing is not None:

@@ -3,8 +3,14 @@
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.loadtest.running import SECRET, Watched, watched
+
+settings.register_profile(
+    "loadtest", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("loadtest")
 
 
 @pytest.fixture(scope="session")

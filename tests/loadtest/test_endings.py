@@ -29,7 +29,12 @@ def await_connections(locust: Locust, samples_file: Path, after_s: float = 0.0) 
         samples = [msgspec.json.decode(line, type=Sample) for line in lines]
         return next((s.at_s for s in samples if s.at_s > after_s and s.connections == 20), None)
 
-    return wait_until(look, 30, message="20 connections")
+    try:
+        return wait_until(look, 30, message="20 connections")
+    except AssertionError:
+        os.killpg(locust.process.pid, signal.SIGKILL)
+        seen = samples_file.read_text() if samples_file.exists() else "no samples"
+        raise AssertionError(f"{locust.end()[1]}\n{seen}") from None
 
 
 def start(server: Watched, folder: Path, *arguments: str) -> Locust:
@@ -79,7 +84,7 @@ def test_a_worker_that_is_ended_alone_has_its_last_report_counted(
     samples_file = tmp_path / "samples"
     seen_s = await_connections(locust, samples_file)
     # In one second of these the others are there and those that left are not yet counted as gone.
-    await_connections(locust, samples_file, after_s=seen_s + 4)
+    await_connections(locust, samples_file, after_s=seen_s + 3)
     locust.process.send_signal(signal.SIGINT)
     outcome = locust.outcome()
     totals = outcome.run.totals
@@ -150,7 +155,7 @@ def test_auth_needs_a_key(tmp_path: Path) -> None:
 def test_a_shape_is_followed(showcase: Watched, tmp_path: Path) -> None:
     """Users who leave in the middle of a run end as cleanly as at its end."""
     samples_file = tmp_path / "samples"
-    flags = ["--shape", "spike", "-u", "30", "-r", "30", "-t", "6s", "--room-size", "10"]
+    flags = ["--shape", "spike", "-u", "30", "-r", "30", "-t", "5s", "--room-size", "10"]
     more = ["--interval", "0.3", "--samples-file", str(samples_file)]
     outcome = run(showcase.url, "room", tmp_path, *flags, *more)
     totals, wanted = outcome.run.totals, [sample.wanted for sample in outcome.run.samples]
