@@ -50,7 +50,7 @@ def test_a_message_that_a_member_does_not_get_is_missing(tmp_path: Path) -> None
     """Also the last one of a run."""
     arguments = ["--interval", "0.3", "--room-size", "10"]
     done, outcome = broken("drop 100", "room", tmp_path, *arguments)
-    # A member that does not get its own first message knows that it is not in yet: one in 50 is such.
+    # One in 50: a member that does not get its own first message knows that it is not in yet.
     assert done - 2 <= gaps(outcome.run.totals) <= done
     assert flaws(outcome.run.totals)[1:] == (0, 0, {})
     assert outcome.code == 1
