@@ -87,6 +87,8 @@ class WebSocketUser(User):
         self.pause(random.uniform(0, _BATCH_S))
         while not self.fleet.is_ending:
             self.act()
+            if self.ws.state == CLOSED and self.ws.ended_by not in ("client", ""):
+                self.back_off()
         self.act_at_end()
         while True:
             sleep(3600)  # until it is killed

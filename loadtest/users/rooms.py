@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 from loadtest import payload
-from loadtest.link import CLOSED, OPEN
+from loadtest.link import OPEN
 from loadtest.streams import Member, Room
 from loadtest.tally import DELIVER, RTT
 from loadtest.users.base import WebSocketUser
@@ -155,8 +155,6 @@ class SlowUser(RoomUser):
                 self.ws.read(size)
             self.ws.resume()
             self.pause(1.0)
-        if self.ws.state == CLOSED:
-            self.pause(random.uniform(0.5, 1.5))
 
     def on_message(self, message: bytes, now_ns: int) -> None:
         """Note when the last one came."""

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from loadtest import payload
-from loadtest.link import CLOSED, OPEN
+from loadtest.link import OPEN
 from loadtest.streams import Listener
 from loadtest.tally import CONNECT, DELIVER, RECONNECT, RTT
 from loadtest.users.base import WebSocketUser
@@ -76,8 +76,6 @@ class StormUser(WebSocketUser):
                 speak_s = now_s + self.fleet.interval_s * random.uniform(0.5, 1.5)
             elif self.can_send:
                 self._ask("ping")
-        if self.ws.state == CLOSED:
-            self.back_off()
 
     def act_at_end(self) -> None:
         """Whoever is away comes back once more, to be told what it has missed."""

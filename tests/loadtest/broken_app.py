@@ -1,18 +1,20 @@
 """Owns the showcase, but broken on purpose: every so many messages to clients one meets a fault.
 
-`FAULT` in the environment says which, and how often, as in `drop 100`. GET /faults tells how many
+`FAULT` in the environment says which, how often, and from how many seconds after the first
+connection on, as in `drop 100 1.5`. GET /faults tells how many
 there were. It wraps the app from outside, so each route is broken in the same way.
 """
 
 import asyncio
 import json
 import os
+import time
 from collections.abc import MutableMapping
 from typing import Any
 
 from examples.showcase import app as showcase
 
-KIND, _, EVERY = os.environ.get("FAULT", "none 1").partition(" ")
+KIND, EVERY, AFTER_S = [*os.environ.get("FAULT", "none 1").split(), "0"][:3]
 DELAY_S = 0.2
 Event = MutableMapping[str, Any]
 
@@ -23,6 +25,7 @@ class Faults:
     def __init__(self) -> None:
         self.seen = 0
         self.done = 0
+        self.begin_s = 0.0
 
     def is_due(self, event: Event) -> bool:
         """Whether this event is a message that a fault is to meet."""
@@ -31,6 +34,8 @@ class Faults:
             event["type"] != "websocket.send"
             or ("@" if isinstance(data, str) else b"@") not in data
         ):
+            return False
+        if time.monotonic() < self.begin_s:
             return False
         self.seen += 1
         is_due = self.seen % int(EVERY) == 0
@@ -79,6 +84,7 @@ class Broken:
 async def app(scope: Any, receive: Any, send: Any) -> None:
     """Serve the showcase."""
     if scope["type"] == "websocket":
+        FAULTS.begin_s = FAULTS.begin_s or time.monotonic() + float(AFTER_S)
         await showcase(scope, receive, Broken(send).send)
     elif scope["type"] == "http" and scope["path"] == "/faults":
         body = json.dumps({"seen": FAULTS.seen, "done": FAULTS.done}).encode()

@@ -4,6 +4,7 @@ import os
 import signal
 import time
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -175,23 +176,25 @@ def test_the_page_of_locust_can_start_and_stop_runs(showcase: Watched, tmp_path:
     page = ["--web-host", "127.0.0.1", "--web-port", str(port), "--processes", "2"]
     locust = Locust(showcase.url, "room", tmp_path, *page, is_headless=False)
 
-    def post(path: str, **form: object) -> bytes:
-        data = urlencode(form).encode()
+    def ask(path: str, form: Mapping[str, object] | None = None) -> bytes:
+        data = urlencode(form).encode() if form is not None else None
         with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", data, timeout=30) as answer:
             body: bytes = answer.read()
             return body
 
-    def try_swarm() -> bool:
-        form = {"user_count": 10, "spawn_rate": 10, "host": showcase.url, "interval": 0.3}
+    def has_workers() -> bool:
+        """Whether both are there: without any the page says yes, and nothing begins."""
         try:
-            return b"true" in post("/swarm", **form)
+            return len(msgspec.json.decode(ask("/stats/requests")).get("workers", ())) == 2
         except OSError:
             return False
 
     try:
-        wait_until(try_swarm, 20, message="the page")
+        wait_until(has_workers, 20, message="the page, and two workers")
+        form = {"user_count": 10, "spawn_rate": 10, "host": showcase.url, "interval": 0.3}
+        assert b"true" in ask("/swarm", form)
         time.sleep(2.5)
-        post("/stop")
+        ask("/stop", {})
         first = wait_until(locust.read, message="the figures")
         assert (first.options["interval"], first.is_complete) == ("0.3", True)
         assert first.totals.closed == {"1000": 10} == {"1000": first.totals.opened}
