@@ -14,15 +14,15 @@ pytestmark = pytest.mark.e2e
 
 USERS = "30"
 MORE = {
-    "echo": "-t 2s --rate 50",
-    "idle": "-t 2s --interval 1",
-    "room": "-t 2s --interval 0.5 --room-size 10",
-    "broadcast": "-t 2s --rate 20",
-    "churn": "-t 2s",
-    "storm": "-t 3s --interval 0.5 --room-size 10 --storm-every 1",
+    "echo": "-t 6s --rate 50",
+    "idle": "-t 6s --interval 1",
+    "room": "-t 6s --interval 0.5 --room-size 10",
+    "broadcast": "-t 6s --rate 20",
+    "churn": "-t 6s",
+    "storm": "-t 7s --interval 0.5 --room-size 10 --storm-every 1",
     # More than their buffers hold, before they read again.
-    "slow": "-t 3s --room-size 6 --rate 50 --payload-bytes 65000 --stall-seconds 1.5",
-    "auth": "-t 2s --interval 0.2 --bad-share 0.3",
+    "slow": "-t 7s --room-size 6 --rate 50 --payload-bytes 65000 --stall-seconds 1.5",
+    "auth": "-t 6s --interval 0.2 --bad-share 0.3",
 }
 
 

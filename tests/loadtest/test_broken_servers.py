@@ -12,7 +12,7 @@ from tests.support.servers import uvicorn
 
 pytestmark = pytest.mark.e2e
 
-FLEET = ["-u", "20", "-r", "20", "-t", "2s", "--settle-timeout", "1"]
+FLEET = ["-u", "20", "-r", "20", "-t", "5s", "--settle-timeout", "1"]
 
 
 def broken(fault: str, scenario: str, folder: Path, *arguments: str) -> tuple[int, Outcome]:
@@ -46,7 +46,7 @@ def test_an_answer_that_does_not_come_is_missing(tmp_path: Path) -> None:
 
 def test_a_message_that_a_member_does_not_get_is_missing(tmp_path: Path) -> None:
     """Also the last one of a run. All are in when the first is dropped, so each was due."""
-    arguments = ["-t", "4s", "--interval", "0.3", "--room-size", "10"]
+    arguments = ["-t", "7s", "--interval", "0.3", "--room-size", "10"]
     done, outcome = broken("drop 100 2", "room", tmp_path, *arguments)
     assert flaws(outcome.run.totals) == (done, 0, 0, {})
     assert outcome.code == 1
