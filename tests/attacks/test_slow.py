@@ -222,7 +222,7 @@ def test_slow_peers(arena: Arena) -> None:
         for peer in peers.values():
             peer.thread.join()
         seen = {name: peer.seen for name, peer in peers.items()}
-        # A byte that comes just when the server ends a handshake has the kernel answer with a reset.
+        # A byte that comes when the server ends a handshake has the kernel answer with a reset.
         slowest = "a byte a second"
         seen[slowest] = "end" if seen[slowest] == "reset" else seen[slowest]
         assert seen == {name: expected for name, (_, expected, _) in TABLE.items()}
