@@ -72,7 +72,8 @@ class Fleet:
         self.started_s = 0.0
         self._joined_s = 0.0
         self._target: Target | None = None
-        self._rooms: list[_Places] = []
+        self._places: list[tuple[Room, int]] = []
+        self._room_count = 0
         self._name = ""
 
     @property
@@ -89,7 +90,8 @@ class Fleet:
         self.finals = {}
         self.is_ending = self.is_closing = False
         self.started_s = self._joined_s = time.monotonic()
-        self._rooms = []
+        self._places = []
+        self._room_count = 0
         self._name = f"load-{os.urandom(4).hex()}"
 
     def join(self, user: Client) -> None:
@@ -129,19 +131,15 @@ class Fleet:
 
         Its members are spread over the workers of the server all the same.
         """
-        for places in self._rooms:
-            if places.free:
-                return places.room, places.free.pop()
-        name = f"{self._name}-{len(self._rooms)}"
-        places = _Places(Room(name, self.tally), self.room_size)
-        self._rooms.append(places)
-        return places.room, places.free.pop()
+        if not self._places:
+            room = Room(f"{self._name}-{self._room_count}", self.tally)
+            self._room_count += 1
+            self._places = [(room, place) for place in reversed(range(self.room_size))]
+        return self._places.pop()
 
     def free_place(self, room: Room, place: int) -> None:
         """Take it back."""
-        for places in self._rooms:
-            if places.room is room:
-                places.free.append(place)
+        self._places.append((room, place))
 
     # -- the end -------------------------------------------------------------------------------
 
@@ -176,11 +174,3 @@ class Fleet:
             sleep(_POLL_S)
             rest = [user for user in rest if not is_done(user)]
         return rest
-
-
-class _Places:
-    """A room, and who may still come."""
-
-    def __init__(self, room: Room, size: int) -> None:
-        self.room = room
-        self.free = list(reversed(range(size)))

@@ -19,8 +19,6 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
         refusals: statuses that handshakes may be answered with.
         is_complete: whether all deliveries have to come, each once, in order.
         is_recovered: whether all that reconnect have to get what they missed.
-        are_messages_exact: whether clients get as many messages as the server counts as sent. Not
-            if some end while messages are under way to them.
         success: all of that as a sentence.
     """
 
@@ -39,7 +37,6 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     refusals: frozenset[str] = frozenset()
     is_complete: bool = True
     is_recovered: bool = False
-    are_messages_exact: bool = True
     success: str = "every message is answered once, and all connections end with 1000"
 
 
@@ -108,7 +105,6 @@ SCENARIOS: dict[str, Scenario] = {
             interval_s=2.0,
             close_codes=frozenset({"1000", "1006"}),
             is_recovered=True,
-            are_messages_exact=False,
             success="all that come back get what they missed, and nobody has a gap or a duplicate",
         ),
         Scenario(
@@ -123,7 +119,6 @@ SCENARIOS: dict[str, Scenario] = {
             payload_bytes=16_384,
             room_size=10,
             close_codes=frozenset({"1000", "1006", "1013"}),
-            are_messages_exact=False,
             success="slow members are closed with 1013, and the others get everything in time",
         ),
         Scenario(

@@ -16,7 +16,7 @@ from locust import User, task
 from loadtest import payload
 from loadtest.client import WebSocket
 from loadtest.fleet import Fleet
-from loadtest.link import CLOSED, CONNECTING, OPEN, ConnectFailed
+from loadtest.link import CLOSED, OPEN, ConnectFailed
 from loadtest.tally import CLOSE, CONNECT
 
 FLEET = Fleet()
@@ -156,15 +156,13 @@ class WebSocketUser(User):
 
     def on_stop(self) -> None:
         """Leave in the middle of a run, as when there are to be fewer users."""
+        settled_s = time.monotonic() + self.fleet.options.settle_timeout
         try:
-            if self.ws.state < OPEN:
-                self.ws.wait_opened()
-            if self.ws.state == OPEN:
-                self.part()
-                deadline_s = time.monotonic() + self.fleet.options.settle_timeout
-                while self.ws.state == OPEN and not self.has_all and time.monotonic() < deadline_s:
-                    sleep(_POLL_S)
-                self.close()
+            self.ws.wait_opened()
+            self.part()
+            while self.ws.state == OPEN and not self.has_all and time.monotonic() < settled_s:
+                sleep(_POLL_S)
+            self.close()
         finally:
             self.ws.drop()
             self.fleet.users.discard(self)
@@ -187,17 +185,17 @@ class WebSocketUser(User):
 
     def begin_close(self) -> None:
         """Send a close frame, if there is a connection."""
-        self._since_ns = time.monotonic_ns()
-        self.ws.begin_close()
+        if self.ws.state == OPEN:
+            self._since_ns = time.monotonic_ns()
+            self.ws.begin_close()
 
     def end(self, finals: Mapping[bytes, int]) -> None:
         """Count what is missing, if each stream went so far."""
 
     def give_up(self) -> None:
         """Drop the connection, which did not end in time."""
-        if self.ws.state >= CONNECTING:
-            self.ws.wait_closed(0)
-            self.ws.drop()
+        self.ws.wait_closed(0)
+        self.ws.drop()
 
     # -- what its connection says --------------------------------------------------------------
 

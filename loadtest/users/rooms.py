@@ -171,9 +171,13 @@ class SlowUser(RoomUser):
             return time.monotonic_ns() - self._came_ns > _SILENCE_NS
         return super().has_all
 
-    def hush(self) -> None:
+    def part(self) -> None:
         """Read all that there is, before the end."""
+        super().part()
+        self.ws.resume()
+
+    def hush(self) -> None:
+        """Do so at once."""
         super().hush()
         self._came_ns = time.monotonic_ns()
-        self.ws.resume()
         self.wake()

@@ -19,6 +19,7 @@ from pathlib import Path
 import msgspec
 
 from loadtest.results import Run
+from tests.support.processes import wait_until
 from tests.support.servers import ROOT, Server, free_port, running
 
 SECRET = "the key of the tests of the load test"
@@ -69,7 +70,17 @@ def watched(app: str, *arguments: str, env: Mapping[str, str] | None = None) -> 
     flags = ["--port", str(port), "--admin-port", str(admin_port), "--workers", "2", *arguments]
     command = [sys.executable, "-m", "server", "serve", app, *flags]
     with running(command, port, env=dict(env or {})) as server:
+        # Its port takes connections before there are workers to serve them.
+        wait_until(lambda: _is_ready(admin_port), 30, message="the server is ready")
         yield Watched(server, admin_port)
+
+
+def _is_ready(admin_port: int) -> bool:
+    try:
+        urllib.request.urlopen(f"http://127.0.0.1:{admin_port}/readyz", timeout=10).close()
+    except OSError:
+        return False
+    return True
 
 
 def command(url: str, scenario: str, run_file: Path, arguments: Sequence[str]) -> list[str]:

@@ -88,8 +88,8 @@ def test_connections_that_the_server_closes_are_counted_by_code(tmp_path: Path) 
     done, outcome = broken("close 500", "echo", tmp_path)
     totals = outcome.run.totals
     assert totals.closed["1011"] == done
-    assert sum(totals.closed.values()) == totals.opened > done
-    assert set(totals.closed) == {"1000", "1011"}
+    assert sum(totals.closed.values()) == totals.opened >= done
+    assert set(totals.closed) <= {"1000", "1011"}
     assert flaws(totals) == (0, 0, 0, {"closed with 1011": done})
 
 

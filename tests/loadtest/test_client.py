@@ -1,146 +1,26 @@
 """The client keeps to RFC 6455, and says how a connection ended, whatever the server does."""
 
-import base64
-import hashlib
-import json
 import socket
-import ssl
 import struct
-import subprocess
-import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.loadtest.certificates import make_certificates
-from tests.loadtest.running import Watched, environment
-from tests.support.servers import ROOT, free_port
+from tests.loadtest.peers import (
+    ends,
+    failure,
+    frame,
+    probe,
+    read_exactly,
+    read_frame,
+    read_head,
+    server,
+    shake,
+)
+from tests.loadtest.running import Watched
+from tests.support.servers import free_port
 
 pytestmark = pytest.mark.e2e
-
-GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-Serve = Callable[[socket.socket], None]
-
-
-def probe(url: str, path: str = "/", **asked: Any) -> dict[str, Any]:
-    """Have a client do something; returns what happened to it."""
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "tests.loadtest.client_probe",
-            json.dumps({"url": url, "path": path, **asked}),
-        ],
-        cwd=ROOT,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=50,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    told: dict[str, Any] = json.loads(done.stdout)
-    return told
-
-
-@contextmanager
-def server(serve: Serve, tls: ssl.SSLContext | None = None) -> Iterator[str]:
-    """Serve one connection in a thread."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-
-        def run() -> None:
-            try:
-                accepted, _ = listening.accept()
-                accepted.settimeout(10)
-                with tls.wrap_socket(accepted, server_side=True) if tls else accepted as wrapped:
-                    serve(wrapped)
-            except OSError:
-                pass  # the client has seen enough
-
-        thread = threading.Thread(target=run)
-        thread.start()
-        scheme = "wss" if tls else "ws"
-        try:
-            yield f"{scheme}://127.0.0.1:{listening.getsockname()[1]}"
-        finally:
-            thread.join(10)
-
-
-def read_head(connection: socket.socket) -> str:
-    head = b""
-    while b"\r\n\r\n" not in head:
-        data = connection.recv(4096)
-        if not data:
-            raise OSError
-        head += data
-    return head.decode()
-
-
-def shake(connection: socket.socket, *headers: str, more: bytes = b"") -> None:
-    """Accept a WebSocket, with `more` in the same packet."""
-    head = read_head(connection)
-    (key,) = [line.split(": ")[1] for line in head.split("\r\n") if "WebSocket-Key" in line]
-    accept = base64.b64encode(hashlib.sha1(f"{key}{GUID}".encode()).digest()).decode()  # noqa: S324 - RFC 6455
-    lines = [
-        "HTTP/1.1 101 Switching Protocols",
-        "Upgrade: websocket",
-        "Connection: Upgrade",
-        f"Sec-WebSocket-Accept: {accept}",
-        *headers,
-    ]
-    connection.sendall("\r\n".join([*lines, "", ""]).encode() + more)
-
-
-def frame(first: int, payload: bytes) -> bytes:
-    size = len(payload)
-    if size < 126:
-        return bytes((first, size)) + payload
-    if size < 65_536:
-        return struct.pack("!BBH", first, 126, size) + payload
-    return struct.pack("!BBQ", first, 127, size) + payload
-
-
-def read_exactly(connection: socket.socket, size: int) -> bytes:
-    data = b""
-    while len(data) < size:
-        more = connection.recv(size - len(data))
-        if not more:
-            raise OSError
-        data += more
-    return data
-
-
-def read_frame(connection: socket.socket) -> tuple[int, bytes]:
-    """Read a frame of a client, which has to be masked."""
-    first, second = read_exactly(connection, 2)
-    assert second & 0x80
-    size = second & 0x7F
-    if size > 125:
-        size = int.from_bytes(read_exactly(connection, 2 if size == 126 else 8), "big")
-    key = read_exactly(connection, 4)
-    data = read_exactly(connection, size)
-    keys = (key * (size // 4 + 1))[:size]
-    unmasked = int.from_bytes(data, "big") ^ int.from_bytes(keys, "big")
-    return first, unmasked.to_bytes(size, "big")
-
-
-def ends(told: dict[str, Any]) -> tuple[int, str, str]:
-    """Return the one end of a connection that was open."""
-    assert (told["opened"], told["failed"]) == (1, []), told
-    ((code, reason, by),) = told["ends"]
-    return code, reason, by
-
-
-def failure(told: dict[str, Any]) -> tuple[str, int | None, str | None]:
-    """Return why there was no connection."""
-    assert (told["opened"], told["ends"]) == (0, []), told
-    ((text, status, limit),) = told["failed"]
-    return text, status, limit
-
 
 # -- with a real server --------------------------------------------------------------------------
 
@@ -174,6 +54,11 @@ def test_a_send_after_the_end_is_an_error(showcase: Watched) -> None:
 
 def test_a_client_that_vanishes_is_counted_once(showcase: Watched) -> None:
     told = probe(showcase.url, "/ws/echo", do=[["drop"], ["drop"], ["close"]])
+    assert ends(told) == (1006, "", "dropped")
+
+
+def test_a_client_that_is_cut_off_is_counted_once(showcase: Watched) -> None:
+    told = probe(showcase.url, "/ws/echo", do=[["cut"], ["drop"], ["close"]])
     assert ends(told) == (1006, "", "dropped")
 
 
@@ -218,6 +103,32 @@ def test_takes_what_comes_before_the_answer_to_its_close() -> None:
         told = probe(url, do=[["close", 4000]])
     assert told["messages"] == ["one more"]
     assert ends(told) == (4000, "", "client")
+
+
+def test_takes_what_comes_after_it_was_cut_off() -> None:
+    """Also a close frame, which cannot be answered, and changes nothing."""
+
+    def serve(connection: socket.socket) -> None:
+        shake(connection)
+        assert connection.recv(4096) == b""
+        connection.sendall(frame(0x81, b"one more") + frame(0x89, b"?") + frame(0x88, b"\x03\xe9"))
+
+    with server(serve) as url:
+        told = probe(url, do=[["cut"], ["send", "late"]])
+    assert told["messages"] == ["one more", "not open"]
+    assert ends(told) == (1006, "", "dropped")
+
+
+def test_a_fin_that_is_not_answered_is_1006_after_a_while() -> None:
+    def serve(connection: socket.socket) -> None:
+        shake(connection)
+        is_over.wait(10)
+
+    is_over = threading.Event()
+    with server(serve) as url:
+        told = probe(url, do=[["cut", 0.2]])
+        is_over.set()
+    assert ends(told) == (1006, "no answer to the FIN", "lost")
 
 
 def test_a_close_frame_without_a_code_is_1005() -> None:
@@ -370,73 +281,3 @@ def test_clients_of_one_machine_come_from_many_addresses(showcase: Watched) -> N
         probe(url)
     assert sources[0].startswith("127.0.0.")
     assert sources[0] != "127.0.0.1"
-
-
-# -- TLS -----------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_certificates(tmp_path_factory.mktemp("certificates"))
-
-
-def context(folder: Path) -> ssl.SSLContext:
-    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    made.load_cert_chain(folder / "server.pem")
-    return made
-
-
-def echo(connection: socket.socket) -> None:
-    shake(connection)
-    while True:
-        first, payload = read_frame(connection)
-        connection.sendall(frame(first, payload))
-        if first == 0x88:
-            return
-
-
-def test_wss_with_a_certificate_that_is_trusted(certificates: Path) -> None:
-    steps = [["send", "hello"], ["send", "x", 200_000], ["wait", 2], ["close"]]
-    with server(echo, context(certificates)) as url:
-        told = probe(url, authorities=str(certificates / "authority.pem"), do=steps)
-    assert [len(message) for message in told["messages"]] == [5, 200_000]
-    assert ends(told) == (1000, "", "client")
-
-
-def test_wss_with_any_certificate_if_asked(certificates: Path) -> None:
-    with server(echo, context(certificates)) as url:
-        told = probe(url, verified=False, do=[["send", "hello"], ["wait", 1], ["close"]])
-    assert told["messages"] == ["hello"]
-
-
-def test_wss_with_a_certificate_that_is_not_trusted(certificates: Path) -> None:
-    with server(echo, context(certificates)) as url:
-        text, _, _ = failure(probe(url))
-    assert text == "the certificate is not good: unable to get local issuer certificate"
-
-
-def test_wss_with_a_certificate_of_another_host(certificates: Path) -> None:
-    with server(echo, context(certificates)) as url:
-        named = url.replace("127.0.0.1", "localhost")
-        text, _, _ = failure(probe(named, authorities=str(certificates / "authority.pem")))
-    assert text.startswith("the certificate is not good: Hostname mismatch")
-
-
-def test_wss_to_a_server_without_tls(showcase: Watched) -> None:
-    text, _, _ = failure(probe(showcase.url.replace("ws:", "wss:"), "/ws/echo"))
-    assert text == "the server speaks no TLS: is it ws://?"
-
-
-def test_ws_to_a_server_with_tls(certificates: Path) -> None:
-    with server(echo, context(certificates)) as url:
-        text, _, _ = failure(probe(url.replace("wss:", "ws:")))
-    assert text in (
-        "the answer is no HTTP",  # an alert
-        "the server ended the connection before it answered the handshake",
-    )
-
-
-def test_a_file_without_authorities(tmp_path: Path) -> None:
-    (tmp_path / "empty.pem").write_text("")
-    told = probe("wss://127.0.0.1:1", authorities=str(tmp_path / "empty.pem"))
-    assert "has no certificates of authorities" in told["error"]

@@ -170,6 +170,16 @@ def test_a_shape_is_followed(showcase: Watched, tmp_path: Path) -> None:
     assert [msgspec.json.decode(line, type=Sample) for line in lines] == outcome.run.samples
 
 
+def test_users_who_leave_while_they_close_are_not_lost(showcase: Watched, tmp_path: Path) -> None:
+    """Those of `churn` close most of the time, so some are told to go just then."""
+    flags = ["--shape", "spike", "-u", "60", "-r", "60", "-t", "5s", "--interval", "0.01"]
+    outcome = run(showcase.url, "churn", tmp_path, *flags, "--messages", "1")
+    totals = outcome.run.totals
+    assert outcome.code == 0, outcome.output
+    assert totals.closed == {"1000": totals.opened}, outcome.output
+    assert totals.failures == {}
+
+
 def test_the_page_of_locust_can_start_and_stop_runs(showcase: Watched, tmp_path: Path) -> None:
     """Each run is a run of its own, with the options of the page."""
     port = free_port()
