@@ -26,6 +26,7 @@ class Figures(msgspec.Struct, frozen=True):
         generator_cpu: of its busiest process, in the middle of that time, 1 is a whole core.
         worker_cpu: of the busiest worker, likewise.
         server_cpu: of all workers.
+        busiest_s_cpu: of all workers and the generator's process, in the busiest second of all.
         server_mib: the most memory that all workers had.
     """
 
@@ -37,6 +38,7 @@ class Figures(msgspec.Struct, frozen=True):
     generator_cpu: float
     worker_cpu: float
     server_cpu: float
+    busiest_s_cpu: float
     server_mib: float
 
     @property
@@ -81,6 +83,7 @@ def sum_up(run: Run) -> Figures:
         generator_cpu=_middle(one.generator_cpu for one in seconds),
         worker_cpu=_middle(max(_cpu(one), default=0.0) for one in seconds),
         server_cpu=_middle(sum(_cpu(one)) for one in seconds),
+        busiest_s_cpu=max((sum(_cpu(one)) + one.generator_cpu for one in run.samples), default=0.0),
         server_mib=max((_mib(one) for one in run.samples), default=0.0),
     )
 

@@ -149,6 +149,13 @@ def _using(worker_cpu: float, generator_cpu: float, files_share: float = 0.1) ->
     return runs.run(samples=samples)
 
 
+def _coming(worker_cpu: float, generator_cpu: float) -> Run:
+    """Busy while users come, and not when all are there."""
+    quiet = _using(0.4, 0.4)
+    first = runs.changed(_using(worker_cpu, generator_cpu).samples[0], at_s=3, connections=1)
+    return runs.changed(quiet, samples=[first, *quiet.samples])
+
+
 def _failing(how: str) -> Run:
     return runs.changed(_using(0.5, 0.5), totals=runs.totals(failures={how: 3}))
 
@@ -161,6 +168,8 @@ def _failing(how: str) -> Run:
         (_using(0.5, 0.95), "generator CPU"),
         (_using(0.85, 0.8), "none"),
         (_using(0.5, 0.5), "none"),
+        (_coming(0.9, 0.8), "none"),
+        (_coming(1.3, 0.6), "server CPU"),
         (_using(0.5, 0.5, files_share=0.98), "file limit"),
         (_failing("Too many open files"), "file limit"),
         (_failing("Cannot assign requested address"), "ports"),
