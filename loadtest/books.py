@@ -6,6 +6,7 @@ from collections import Counter
 import msgspec
 
 from loadtest.results import Run
+from loadtest.scenarios import SCENARIOS
 from loadtest.words import count
 
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
@@ -28,20 +29,26 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 def compare(run: Run) -> list[Entry]:
-    """Put the counts of a run side by side: connections, refusals, close codes, messages."""
+    """Put the counts of a run side by side: connections, refusals, close codes, messages.
+
+    Not messages to clients that vanish in between (`Scenario.is_all_read`).
+    """
     totals, deltas = run.totals, run.server_deltas
     opened = sum_of(deltas, "ws_connections_opened_total")
     received = sum_of(deltas, "ws_messages_received_total")
     sent = sum_of(deltas, "ws_messages_sent_total")
     refused = by_label(deltas, "ws_handshakes_rejected_total", "status")
     closed = by_label(deltas, "ws_connections_closed_total", "code")
-    return [
+    entries = [
         Entry("connections opened", totals.opened, opened),
         *_each("handshakes refused with", totals.refused, refused),
         *_each("connections closed with", _lost(totals.closed), _lost(closed)),
         Entry("messages to the server", totals.sent, received),
-        Entry("messages from the server", totals.received, sent),
     ]
+    scenario = SCENARIOS.get(run.scenario)
+    if scenario is None or scenario.is_all_read:
+        entries.append(Entry("messages from the server", totals.received, sent))
+    return entries
 
 
 def _lost(closed: dict[str, int]) -> dict[str, int]:

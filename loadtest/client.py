@@ -199,7 +199,7 @@ class WebSocket(Link):
         """Take a control frame, or a part of a message."""
         if first == frames.CLOSE:
             self._take_close(payload)
-        elif first == frames.PING and self.ended_by != "dropped":
+        elif first == frames.PING:
             self._write(frames.frame(frames.PONG, payload))
         elif first in (0x01, 0x02) and self._fragments is None:
             self._fragments = [payload]
@@ -208,7 +208,7 @@ class WebSocket(Link):
             if first == 0x80:
                 whole, self._fragments = b"".join(self._fragments), None
                 self._owner.on_message(whole, now_ns)
-        elif first not in (frames.PING, frames.PONG):
+        elif first != frames.PONG:
             raise frames.ProtocolError(f"a frame that begins with {first:#04x}")
 
     # -- end -----------------------------------------------------------------------------------
@@ -227,12 +227,11 @@ class WebSocket(Link):
         self.wait_closed(time.monotonic() + timeout_s)
 
     def wait_closed(self, deadline_s: float) -> None:
-        """Wait for the server's answer to a close frame, or to a FIN; without one it is lost."""
+        """Wait for the server's answer to a close frame; without one it is lost."""
         while self.state == CLOSING:
             remaining_s = deadline_s - time.monotonic()
             if remaining_s <= 0 or not self._wait(remaining_s):
-                what = "FIN" if self.ended_by == "dropped" else "close frame"
-                self._finish(LOST, f"no answer to the {what}", "lost")
+                self._finish(LOST, "no answer to the close frame", "lost")
 
     def drop(self) -> None:
         """Vanish with a RST, as a client does whose network or battery goes."""
@@ -242,22 +241,7 @@ class WebSocket(Link):
             self._reset()
             self._finish(LOST, "", "dropped")
 
-    def cut(self) -> None:
-        """Vanish without a close frame, but with a FIN, as when a program crashes.
-
-        What the server has sent until it learns of it is still taken: it is part of its books.
-        """
-        if self.state == OPEN:
-            self.state, self.ended_by = CLOSING, "dropped"
-            try:
-                self._end_writing()
-            except OSError as error:
-                self._lose(error)
-
     def _take_close(self, payload: bytes) -> None:
-        if self.ended_by == "dropped":
-            self._finish(LOST, "", "dropped")
-            return
         code, reason = frames.read_close(payload)
         by: By = "client" if self.state == CLOSING else "server"
         if by == "server":
@@ -268,8 +252,6 @@ class WebSocket(Link):
         if self.state < OPEN:
             text = "the server ended the connection before it answered the handshake"
             self._fail(ConnectFailed(text))
-        elif self.ended_by == "dropped":
-            self._finish(LOST, "", "dropped")
         else:
             self._finish(LOST, (error.strerror or str(error)) if error else "", "lost")
 

@@ -241,12 +241,6 @@ class Link:
         """Let the end be a RST."""
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
 
-    def _end_writing(self) -> None:
-        """Let the server see the end of what we send (a FIN); what it sends still comes."""
-        self._stop_writing()
-        self._outgoing = None
-        self._socket.shutdown(socket.SHUT_WR)
-
     def _let_go(self) -> None:
         self._stop_writing()
         reader, self._reader = self._reader, None

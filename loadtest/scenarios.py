@@ -19,6 +19,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
         refusals: statuses that handshakes may be answered with.
         is_complete: whether all deliveries have to come, each once, in order.
         is_recovered: whether all that reconnect have to get what they missed.
+        is_all_read: whether clients read all that is sent to them. Not if they vanish: nobody
+            can say what of the last messages to them was still sent.
         success: all of that as a sentence.
     """
 
@@ -37,6 +39,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     refusals: frozenset[str] = frozenset()
     is_complete: bool = True
     is_recovered: bool = False
+    is_all_read: bool = True
     success: str = "every message is answered once, and all connections end with 1000"
 
 
@@ -105,6 +108,7 @@ SCENARIOS: dict[str, Scenario] = {
             interval_s=2.0,
             close_codes=frozenset({"1000", "1006"}),
             is_recovered=True,
+            is_all_read=False,
             success="all that come back get what they missed, and nobody has a gap or a duplicate",
         ),
         Scenario(

@@ -132,17 +132,13 @@ class StormUser(WebSocketUser):
         while self._asked and self.ws.state == OPEN and time.monotonic() < deadline_s:
             self.pause(deadline_s - time.monotonic())
         if not self.fleet.is_ending:
-            self.ws.cut()
-            self.is_in = False
-            self.ws.wait_closed(time.monotonic() + self.fleet.options.answer_timeout)
+            self.ws.drop()
 
     # -- what comes ----------------------------------------------------------------------------
 
     def on_message(self, message: bytes, now_ns: int) -> None:
         """Take a frame."""
         self.tally.received += 1
-        if self.ws.state != OPEN and self.ws.ended_by == "dropped":
-            return  # it has crashed: whatever comes now is to be recovered
         try:
             frame = _DECODER.decode(message)
         except msgspec.MsgspecError:

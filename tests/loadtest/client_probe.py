@@ -7,7 +7,6 @@ prints what happened, as JSON.
 
 import json
 import sys
-import time
 from typing import Any
 
 from gevent import sleep, spawn
@@ -87,10 +86,6 @@ class Probe:
 
     def drop(self) -> None:
         self.ws.drop()
-
-    def cut(self, timeout_s: float = 10) -> None:
-        self.ws.cut()
-        self.ws.wait_closed(time.monotonic() + timeout_s)
 
     def pause(self, seconds: float) -> None:
         self.ws.pause()

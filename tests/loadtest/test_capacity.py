@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
 from loadtest import slo
@@ -152,7 +153,8 @@ def _using(worker_cpu: float, generator_cpu: float, files_share: float = 0.1) ->
 def _coming(worker_cpu: float, generator_cpu: float) -> Run:
     """Busy while users come, and not when all are there."""
     quiet = _using(0.4, 0.4)
-    first = runs.changed(_using(worker_cpu, generator_cpu).samples[0], at_s=3, connections=1)
+    (busy,) = _using(worker_cpu, generator_cpu).samples
+    first = msgspec.structs.replace(busy, at_s=3, connections=1)
     return runs.changed(quiet, samples=[first, *quiet.samples])
 
 

@@ -2,7 +2,6 @@
 
 import socket
 import struct
-import threading
 
 import pytest
 
@@ -57,11 +56,6 @@ def test_a_client_that_vanishes_is_counted_once(showcase: Watched) -> None:
     assert ends(told) == (1006, "", "dropped")
 
 
-def test_a_client_that_is_cut_off_is_counted_once(showcase: Watched) -> None:
-    told = probe(showcase.url, "/ws/echo", do=[["cut"], ["drop"], ["close"]])
-    assert ends(told) == (1006, "", "dropped")
-
-
 def test_a_connect_whose_greenlet_is_killed_is_finished_by_close(showcase: Watched) -> None:
     """So what the server has counted as opened is counted here too."""
     told = probe(showcase.url, "/ws/echo", kill_after_s=0, do=[["close"]])
@@ -103,32 +97,6 @@ def test_takes_what_comes_before_the_answer_to_its_close() -> None:
         told = probe(url, do=[["close", 4000]])
     assert told["messages"] == ["one more"]
     assert ends(told) == (4000, "", "client")
-
-
-def test_takes_what_comes_after_it_was_cut_off() -> None:
-    """Also a close frame, which cannot be answered, and changes nothing."""
-
-    def serve(connection: socket.socket) -> None:
-        shake(connection)
-        assert connection.recv(4096) == b""
-        connection.sendall(frame(0x81, b"one more") + frame(0x89, b"?") + frame(0x88, b"\x03\xe9"))
-
-    with server(serve) as url:
-        told = probe(url, do=[["cut"], ["send", "late"]])
-    assert told["messages"] == ["one more", "not open"]
-    assert ends(told) == (1006, "", "dropped")
-
-
-def test_a_fin_that_is_not_answered_is_1006_after_a_while() -> None:
-    def serve(connection: socket.socket) -> None:
-        shake(connection)
-        is_over.wait(10)
-
-    is_over = threading.Event()
-    with server(serve) as url:
-        told = probe(url, do=[["cut", 0.2]])
-        is_over.set()
-    assert ends(told) == (1006, "no answer to the FIN", "lost")
 
 
 def test_a_close_frame_without_a_code_is_1005() -> None:
