@@ -8,7 +8,7 @@ import importlib
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, overload
 
 from server.exceptions import ProviderDeclarationError, ProviderDoesNotExist, UnknownScope
 
@@ -110,6 +110,23 @@ STORE = ProviderStore()
 """The store that `provider` declares into; one per process, like the modules that declare."""
 
 
+@overload
+def provider(
+    function: Callable[..., Any],
+    *,
+    scope: Scope = "request",
+    name: str | None = None,
+    lazy: bool = False,
+    autouse: bool = False,
+) -> Provider: ...
+
+
+@overload
+def provider(
+    *, scope: Scope = "request", name: str | None = None, lazy: bool = False, autouse: bool = False
+) -> Callable[[Callable[..., Any]], Provider]: ...
+
+
 def provider(
     function: Callable[..., Any] | None = None,
     *,
@@ -117,7 +134,7 @@ def provider(
     name: str | None = None,
     lazy: bool = False,
     autouse: bool = False,
-) -> Any:
+) -> Provider | Callable[[Callable[..., Any]], Provider]:
     """Declare a provider; the decorated name becomes the `Provider`.
 
     Usable as `@provider` and as `@provider(scope="app")`. Declaring a name again replaces it.
