@@ -13,6 +13,7 @@ from server.retention import Keep
 from server.room import Room, check_room_name
 from server.routes import Router
 from server.runtime import AppRuntime
+from server.static import client_script
 from server.websocket import WebSocket
 
 
@@ -112,3 +113,13 @@ class RoomApp(Router):
         options.setdefault("name", "realtime")
         self._add_reading(path, endpoint.serve, **options)
         attach(self.runtime.rooms)
+
+    def serve_client(self, path: str = "/switchboard.js") -> None:
+        """Serve the JavaScript client of `realtime`, an ES module, on a path.
+
+        It goes with this version of the server; docs/guide/clients.md tells how to use it.
+
+        Raises:
+            RouteError: the path is no path, or taken.
+        """
+        self.route(path, methods=["GET", "HEAD"])(client_script)
