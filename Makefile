@@ -34,7 +34,7 @@ MEASURED = $(filter-out 0,$(COVER))
 
 .DEFAULT_GOAL := help
 .SUFFIXES:
-.PHONY: help serve bench loadtest capacity test soak cover check lint types imports spell fresh fmt docs lock clean \
+.PHONY: help serve bench loadtest capacity test test-browser soak cover check lint types imports spell fresh fmt docs lock clean \
 	venv-run venv-dev venv-bench
 
 ##@ Run
@@ -79,6 +79,9 @@ test: venv-dev ## run TESTS; with COVER=1 also measure and judge their coverage
 
 soak: venv-dev ## the tests of the whole server in their long form: thousands of connections
 	SWITCHBOARD_SOAK=1 $(VENV)/bin/python -m pytest -n 0 $(or $(TESTS),tests/system) $(ARGS)
+
+test-browser: TESTS := tests/browser
+test-browser: test ## those that need Chromium: the chat, and what else is a page
 
 cover: COVER := 1
 cover: test ## the same as `make test COVER=1`
@@ -136,7 +139,7 @@ clean: ## remove caches and reports (to start afresh: rm -rf .venv .venv-bench)
 help: ## this list
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@/ { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+		/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo 'Variables, as in: make serve APP=examples.chat:app PORT=9000'
 	@echo '  APP       what to serve, module:attribute (examples.showcase:app)'

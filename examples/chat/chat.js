@@ -4,6 +4,7 @@ import { connect } from "/switchboard.js";
 
 const PREFIX = "chat:";
 const SHOWN = 300; // messages of a room that the page keeps
+const AGE = 1e12; // more than a room ever has messages
 const PRESENCE_MS = 30_000; // a killed worker's members are told of by nobody: ask from time to time
 const $ = (id) => document.getElementById(id);
 const STATES = {
@@ -27,6 +28,7 @@ class Room {
     this.members = new Map(); // client id -> user
     this.unread = 0;
     this.readTo = 0; // offset of the last message that was on the page
+    this.epoch = null; // offsets mean nothing in another
     this.link = null;
   }
 
@@ -41,19 +43,27 @@ class Room {
   }
 
   // After the first join, and each time we come back.
-  async onJoined({ recovered, returning }) {
+  async onJoined({ recovered, returning, epoch }) {
     if (!recovered) {
+      if (returning && epoch !== this.epoch) this.beginAnew();
       const { messages } = await this.link.history({ limit: SHOWN });
-      if (returning && messages.length && !this.messages.some((m) => m.offset === messages[0].offset)) {
-        this.messages = [];
-        this.notes.push({ after: messages[0].offset - 1, text: "What was said before this is no longer kept." });
+      if (messages.length && this.last > 0 && messages[0].offset > this.last + 1) {
+        this.notes.push({ after: messages[0].offset - 1, text: "Some of what was said before this is no longer kept." });
       }
       messages.forEach((message) => this.keep(message, message.published_at * 1000));
       if (!returning) this.readTo = this.last;
     }
+    this.epoch = epoch;
     this.askWhoIsHere();
     if (this.name === shown) showRoom({ toEnd: !returning });
     showRooms();
+  }
+
+  // The server has started anew and counts from 1 again. What we have stays on the page, above that.
+  beginAnew() {
+    for (const message of this.messages) message.offset -= AGE;
+    this.notes = [{ after: 0, text: "The server has started anew. What is above is on this page only." }];
+    this.readTo = 0;
   }
 
   get last() {
@@ -190,7 +200,7 @@ async function enter(name) {
       await room.enter();
     } catch (error) {
       rooms.delete(name);
-      say("send-error", error.message);
+      if (client.state !== "closed") say("send-error", `${name}: ${error.message}`);
       return;
     }
   }
@@ -233,6 +243,7 @@ async function begin(name) {
   const asked = decodeURIComponent(location.hash.slice(1));
   const known = JSON.parse(localStorage.getItem("rooms") ?? '["lobby", "help"]');
   for (const room of new Set(["lobby", ...known])) await enter(room);
+  if (client.state === "closed") return;
   await enter(asked || "lobby");
   setInterval(() => rooms.get(shown).askWhoIsHere(), PRESENCE_MS);
 }
