@@ -227,7 +227,8 @@ export class Client extends Emitter {
     clearTimeout(this.#timers.refresh);
     if (!this.#options.getToken || seconds === undefined || seconds === null) return;
     const early = Math.min(30, seconds / 2) * (0.5 + this.#options.random() / 2);
-    const wait = Math.min((seconds - early) * 1000, 2 ** 31 - 1);
+    // Not at once, also if the token that we get is the old one, or almost over.
+    const wait = Math.min(Math.max(1000, (seconds - early) * 1000), 2 ** 31 - 1);
     this.#timers.refresh = setTimeout(() => this.#refresh(), wait);
   }
 
