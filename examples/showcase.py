@@ -133,6 +133,7 @@ async def typed(ws: WebSocket) -> None:
 
 # Anybody may join and publish: see docs/guide/realtime.md for who should.
 app.realtime("/realtime")
+app.serve_client()  # at /switchboard.js, for pages
 
 # -- HTTP -----------------------------------------------------------------------------------------
 
