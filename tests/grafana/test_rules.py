@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,8 +31,22 @@ def written(case: Case) -> dict[str, object]:
     return {
         "interval": f"{case.interval_s}s",
         "input_series": input_series(case.world(), case.at_minute, case.interval_s),
-        "promql_expr_test": [question],
+        "promql_expr_test": [question, *_labels_of_annotations(case)],
     }
+
+
+def _labels_of_annotations(case: Case) -> Iterator[dict[str, object]]:
+    """Questions whether an alert that fires has the labels that its text speaks of."""
+    if case.alert not in case.fires:
+        return
+    text = json.dumps(alerts()[case.alert]["annotations"]).replace("with $labels.worker", "")
+    for label in re.findall(r"\$labels\.(\w+)", text):
+        selector = f'ALERTS{{alertname="{case.alert}",alertstate="firing",{label}!=""}}'
+        yield {
+            "expr": f"count({selector})",
+            "eval_time": _minutes(case.at_minute),
+            "exp_samples": [{"labels": "{}", "value": 1}],
+        }
 
 
 def _minutes(at: float) -> str:
