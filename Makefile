@@ -66,7 +66,7 @@ loadtest: venv-dev ## hold USERS connections, judge what came of it and write a 
 capacity: venv-dev ## how many connections this machine carries: ever more USERS, until a limit breaks
 	$(call LOAD,capacity)
 
-monitor: ## watch it: Prometheus and Grafana in Docker, or the prometheus of this machine alone
+monitor: ## watch the server: Prometheus and Grafana in Docker, or the prometheus of this machine alone
 	@exec sh grafana/monitor.sh
 
 bench: venv-bench ## compare with other servers (in its own .venv-bench)
