@@ -34,7 +34,7 @@ MEASURED = $(filter-out 0,$(COVER))
 
 .DEFAULT_GOAL := help
 .SUFFIXES:
-.PHONY: help serve bench loadtest capacity test test-browser soak cover check lint types imports spell fresh fmt docs lock clean \
+.PHONY: help serve bench loadtest capacity monitor test test-browser soak cover check lint types imports spell fresh fmt docs lock clean \
 	venv-run venv-dev venv-bench
 
 ##@ Run
@@ -65,6 +65,9 @@ loadtest: venv-dev ## hold USERS connections, judge what came of it and write a 
 
 capacity: venv-dev ## how many connections this machine carries: ever more USERS, until a limit breaks
 	$(call LOAD,capacity)
+
+monitor: ## watch the server: Prometheus and Grafana in Docker, or the prometheus of this machine alone
+	@exec sh grafana/monitor.sh
 
 bench: venv-bench ## compare with other servers (in its own .venv-bench)
 	$(BENCH_VENV)/bin/python -m benchmarks $(ARGS)
