@@ -18,6 +18,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server.admin.access import guarded
 from server.admin.answers import json_answer
+from server.admin.board import PATH as BOARD
+from server.admin.board import board_routes
 from server.admin.calls import CALLS, METHODS, Calls
 from server.admin.pages import PAGES, Pages
 from workers.segment import Segment
@@ -54,7 +56,8 @@ def admin_app(
     """
     pages, calls = Pages(segment, CALLS), Calls(segment)
     routes = [Route("/", pages.index)]
-    routes += [Route(path, getattr(pages, path.strip("/"))) for path in PAGES]
+    routes += [Route(path, getattr(pages, path.strip("/"))) for path in PAGES if path != BOARD]
+    routes += board_routes(segment, key=key, is_local=allowed_hosts is not None)
     routes += [
         Route(path, guarded(key, getattr(calls, path.strip("/"))), methods=METHODS[path])
         for path in CALLS

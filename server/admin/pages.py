@@ -29,6 +29,7 @@ PAGES = {
     "/status": "the server and its workers",
     "/routes": "connections of each route, closed by code, refused by status",
     "/connections": "each connection; ?route= user= worker= limit= offset=",
+    "/board": "a page that shows all of this as it changes",
 }
 
 
@@ -63,7 +64,7 @@ class Pages:
         return json_answer(status(self._segment))
 
     async def routes(self, request: Request) -> Response:
-        return json_answer({"routes": _describe_routes(self._segment)})
+        return json_answer({"routes": describe_routes(self._segment)})
 
     async def connections(self, request: Request) -> Response:
         query = request.query_params
@@ -88,7 +89,7 @@ def _route(query: QueryParams, segment: Segment) -> str | None:
     return route
 
 
-def _describe_routes(segment: Segment) -> list[dict[str, Any]]:
+def describe_routes(segment: Segment) -> list[dict[str, Any]]:
     """Return the counts of each route since the start; opened = open + the sum of closed."""
     blocks = totals(segment)
     names = segment.routes

@@ -1,4 +1,8 @@
-"""Owns the browser of the tests: Debian's Chromium, one for each process of pytest."""
+"""Owns the browser of the tests: Debian's Chromium, one for each file of tests.
+
+Not for the whole process: Playwright has an event loop as long as it runs, and so would no other
+test in that process.
+"""
 
 import os
 import shutil
@@ -20,7 +24,8 @@ ARGUMENTS = (
     "--disable-sync",
 )
 NewPage = Callable[..., Page]
-_LOST = ("net::ERR_", "WebSocket connection to")  # said of servers that tests end on purpose
+# Said of servers that tests end on purpose, and of what they refuse; pages have to cope with both.
+_EXPECTED = ("net::ERR_", "WebSocket connection to", "the server responded with a status of 4")
 
 
 def _chromium() -> str:
@@ -30,7 +35,7 @@ def _chromium() -> str:
     return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     program = _chromium()
     with sync_playwright() as playwright:
@@ -49,7 +54,7 @@ def new_page(browser: Browser) -> Iterator[NewPage]:
     complaints: list[str] = []
 
     def note(message: ConsoleMessage) -> None:
-        if message.type == "error" and not any(text in message.text for text in _LOST):
+        if message.type == "error" and not any(text in message.text for text in _EXPECTED):
             complaints.append(message.text)
 
     def make(**options: object) -> Page:

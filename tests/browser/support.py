@@ -1,7 +1,7 @@
 """Owns what the browser tests do often: a server to visit, its workers, what axe says of a page."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from axe_playwright_python.sync_playwright import Axe
@@ -13,12 +13,14 @@ from tests.support.servers import Server, free_port, running
 
 
 @contextmanager
-def visited(app: str, *arguments: str, workers: int = 3, port: int = 0) -> Iterator[Server]:
+def visited(
+    app: str, *arguments: str, workers: int = 3, port: int = 0, env: Mapping[str, str] | None = None
+) -> Iterator[Server]:
     """Serve an app with workers that are ready; the address of the page is `address`."""
     port = port or free_port()
     flags = ["--workers", str(workers), "--port", str(port), *arguments]
     command = [sys.executable, "-m", "server", "serve", app, *flags]
-    with running(command, port, env=environment({})) as server:
+    with running(command, port, env=environment(env or {})) as server:
         server.wait_for_output("stop    Ctrl-C", 30)
         yield server
 
