@@ -10,6 +10,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
+from examples.chat import add_chat
 from server import App, WebSocket
 from server.auth import IsAuthenticated, JWTAuthentication
 
@@ -134,6 +135,7 @@ async def typed(ws: WebSocket) -> None:
 # Anybody may join and publish: see docs/guide/realtime.md for who should.
 app.realtime("/realtime")
 app.serve_client()  # at /switchboard.js, for pages
+add_chat(app, "/rooms")  # a page for people, see examples/chat
 
 # -- HTTP -----------------------------------------------------------------------------------------
 
@@ -174,6 +176,8 @@ def _routes() -> list[dict[str, Any]]:
 def _about(route: Any) -> str:
     if route.pattern.text == "/realtime":
         return "Rooms, recovery and presence with no handler: docs/protocol.md has the frames"
+    if route.pattern.text == "/rooms/realtime":
+        return "The same, with hooks: for the chat at /rooms/"
     return (route.view.__doc__ or "").strip()
 
 
@@ -190,11 +194,12 @@ def _try(route: Any) -> dict[str, Any]:
         "/chat/{channel}": '"hello"',
         "/ws/typed": '{"player": "ada", "x": 3}',
         "/realtime": '{"type": "connect", "id": 1}',
+        "/rooms/realtime": '{"type": "connect", "id": 1, "data": {"name": "ada"}}',
     }
     pattern = route.pattern.text
     return {
         "try": paths.get(pattern, pattern),
         "message": messages.get(pattern, "hello"),
-        "protocols": ["switchboard.v1"] if pattern == "/realtime" else [],
+        "protocols": ["switchboard.v1"] if pattern.endswith("/realtime") else [],
         "token": pattern == "/ws/protected",
     }

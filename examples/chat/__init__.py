@@ -12,7 +12,6 @@ from starlette.responses import FileResponse, Response
 
 from server import App, WebSocket
 
-app = App("chat")
 MAX_NAME, MAX_TEXT, MAX_ROOM = 24, 1000, 40
 _HERE = Path(__file__).parent
 _FILES = {"": "index.html", "chat.js": "chat.js", "chat.css": "chat.css"}
@@ -43,17 +42,24 @@ def can_publish(ws: WebSocket, room: str, data: Any) -> bool:
     return room in ws.rooms and data.get("user") == ws.user_id
 
 
-app.realtime("/realtime", authorize=authorize, can_join=can_join, can_publish=can_publish)
-app.retain("chat:*", messages=500, age_s=7 * 24 * 3600)
+def add_chat(app: App, prefix: str = "") -> None:
+    """Add the chat to an app: its page, under a prefix, and the realtime endpoint of that."""
+    app.realtime(
+        f"{prefix}/realtime", authorize=authorize, can_join=can_join, can_publish=can_publish
+    )
+    app.retain("chat:*", messages=500, age_s=7 * 24 * 3600)
+
+    @app.route(f"{prefix}/")
+    @app.route(f"{prefix}/{{name}}")
+    async def page(request: Request, name: str = "") -> Response:
+        """Send the page, or one of its files."""
+        file = _FILES.get(name)
+        if file is None:
+            return Response("There is no such page.\n", 404, media_type="text/plain")
+        headers = {"Content-Security-Policy": _POLICY, "Cache-Control": "no-cache"}
+        return FileResponse(_HERE / file, headers=headers)
+
+
+app = App("chat")
 app.serve_client()
-
-
-@app.route("/")
-@app.route("/{name}")
-async def page(request: Request, name: str = "") -> Response:
-    """Send the page, or one of its files."""
-    file = _FILES.get(name)
-    if file is None:
-        return Response("There is no such page.\n", 404, media_type="text/plain")
-    headers = {"Content-Security-Policy": _POLICY, "Cache-Control": "no-cache"}
-    return FileResponse(_HERE / file, headers=headers)
+add_chat(app)

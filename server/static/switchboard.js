@@ -192,7 +192,7 @@ export class Client extends Emitter {
     this.#isHeard = true;
     [this.id, this.user, this.limits] = [frame.client, frame.user ?? null, frame.limits];
     this.#timers.ping = setInterval(() => this.#beat(), frame.ping_interval_s * 1000);
-    this.#refreshIn(frame.expires_in_s);
+    this.#planRefresh(frame.expires_in_s);
     this.#become("open");
     this.emit("connected", frame);
     for (const room of this.#rooms.values()) room._onConnected();
@@ -223,7 +223,7 @@ export class Client extends Emitter {
     this.#socket.send('{"type":"ping"}');
   }
 
-  #refreshIn(seconds) {
+  #planRefresh(seconds) {
     clearTimeout(this.#timers.refresh);
     if (!this.#options.getToken || seconds === undefined || seconds === null) return;
     const early = Math.min(30, seconds / 2) * (0.5 + this.#options.random() / 2);
@@ -238,7 +238,7 @@ export class Client extends Emitter {
       const token = await this.#options.getToken();
       if (socket !== this.#socket || this.state !== "open") return;
       const { expires_in_s: seconds } = await this.request("refresh", { token });
-      this.#refreshIn(seconds);
+      this.#planRefresh(seconds);
     } catch (error) {
       this.emit("token_failed", error); // the one before counts on until it ends: then 4003
     }

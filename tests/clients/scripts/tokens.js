@@ -2,11 +2,11 @@
 import { createHmac } from "node:crypto";
 import { done, once, open, sleep, tell, url, args } from "./common.js";
 
-const [key, lifeS] = [args[0], Number(args[1])];
+const [key, life] = [args[0], Number(args[1])];
 const encode = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
 function token(user = "ada") {
   const now = Math.floor(Date.now() / 1000);
-  const text = `${encode({ alg: "HS256", typ: "JWT" })}.${encode({ sub: user, iat: now, exp: now + lifeS })}`;
+  const text = `${encode({ alg: "HS256", typ: "JWT" })}.${encode({ sub: user, iat: now, exp: now + life })}`;
   return `${text}.${createHmac("sha256", key).update(text).digest("base64url")}`;
 }
 
@@ -15,7 +15,7 @@ const client = open({ getToken: async () => { given += 1; return token(); } });
 const states = [];
 client.on("state", ({ state }) => states.push(state));
 await once(client, "connected");
-await sleep(lifeS * 2500);
+await sleep(life * 2500);
 tell("kept", { given, states, user: client.user });
 client.close();
 
