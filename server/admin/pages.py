@@ -45,8 +45,21 @@ class Pages:
         self._index = {**PAGES, **calls}
 
     async def index(self, request: Request) -> Response:
+        if "text/html" in request.headers.get("accept", ""):
+            return Response(self._links(), media_type="text/html")
         lines = [f"{path:<14} {about}" for path, about in self._index.items()]
         return PlainTextResponse("\n".join(["Switchboard", "", *lines, ""]))
+
+    def _links(self) -> str:
+        """Return the index for a browser; nothing in it comes from outside."""
+        rows = [
+            f'<dt><a href="{path}">{path}</a><dd>{about}' for path, about in self._index.items()
+        ]
+        return (
+            '<!doctype html><html lang="en"><meta charset="utf-8"><title>Switchboard</title>'
+            '<meta name="viewport" content="width=device-width"><link rel="icon" href="data:,">'
+            f"<h1>Switchboard</h1><dl>{''.join(rows)}</dl></html>\n"
+        )
 
     async def metrics(self, request: Request) -> Response:
         body, content_type = exposition(self._segment, request.headers.get("accept", ""))
