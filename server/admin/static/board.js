@@ -467,7 +467,7 @@ $("drain").addEventListener("click", () => {
   openDialog({
     title: "Drain the server?",
     text:
-      `It takes no new connections, closes the ${closes} by and by with 1012, and ends. It does` +
+      `It takes no new connections, closes the ${closes} by and by with 1001, and ends. It does` +
       " not start again by itself, unless something starts it.",
     yes: `Close ${closes} and end`,
     hasFields: false,
