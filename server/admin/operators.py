@@ -5,8 +5,10 @@ no other site can have a browser send, beside what the browser itself says of wh
 """
 
 import os
-from collections.abc import Iterator
+import struct
 from pathlib import Path
+from socket import AF_INET, AF_INET6, inet_pton
+from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -16,7 +18,9 @@ from server.admin.access import Endpoint, guarded
 
 HEADER = "x-switchboard-board"
 _TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
-_LISTENING = "0A"
+_ESTABLISHED = "01"
+
+Address = tuple[str, Any]
 
 
 def may_read(key: str | None, is_local: bool, endpoint: Endpoint) -> Endpoint:
@@ -63,30 +67,38 @@ def _check_user(request: Request) -> None:
     """Refuse programs of other users of this machine, and with them proxies for a network."""
     if request.client is None or request.scope.get("server") is None:
         raise HTTPException(403, "it is not known who asks: start the server with a key")
-    owner = _owner(request.client.port, request.scope["server"][1])
+    owner = _owner(request.client, request.scope["server"])
     if owner not in (0, os.getuid()):
         raise HTTPException(
             403, "without a key only the user who runs the server acts here: start it with a key"
         )
 
 
-def _owner(client_port: int, server_port: int) -> int | None:
-    """Return the user id that owns the client's end of a connection; None if there is none."""
-    ends = [f"{client_port:04X}", f"{server_port:04X}"]
-    for local, remote, state, uid in _sockets():
-        if state != _LISTENING and [local, remote] == ends:
-            return uid
-    return None
+def _owner(client: Address, server: Address) -> int | None:
+    """Return the user id that owns the client's end of a connection; None if it is not there.
 
-
-def _sockets() -> Iterator[tuple[str, str, str, int]]:
-    """Yield the ports at both ends, the state and the owner of each TCP socket (proc(5))."""
+    One that is closed already counts as not there: the kernel then says 0 for its owner.
+    """
+    try:
+        ends = [_as_in_table(client), _as_in_table(server)]
+    except OSError:  # no IP address
+        return None
     for table in _TABLES:
         try:
             lines = table.read_text().splitlines()[1:]
         except OSError:  # not Linux, or no IPv6
             continue
-        for line in lines:
+        for line in lines:  # proc(5)
             columns = line.split()
-            local, remote = (end.rpartition(":")[2] for end in columns[1:3])
-            yield local, remote, columns[3], int(columns[7])
+            if columns[1:3] == ends and columns[3] == _ESTABLISHED:
+                return int(columns[7])
+    return None
+
+
+def _as_in_table(address: Address) -> str:
+    """Return an address as the kernel's tables have it: 32 bits at a time, in its byte order."""
+    host, port = address
+    family = AF_INET6 if ":" in host else AF_INET
+    packed = inet_pton(family, host)
+    words = struct.unpack(f"={len(packed) // 4}I", packed)
+    return f"{''.join(f'{word:08X}' for word in words)}:{int(port):04X}"

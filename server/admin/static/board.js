@@ -132,7 +132,7 @@ function say(text, isBad) {
   $("notice").hidden = !text;
 }
 
-const whole = new Intl.NumberFormat("en");
+const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const tenth = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
 const count = (n) => whole.format(n);
 const rate = (n) => (n === null ? "–" : (n < 10 ? tenth : whole).format(n));
