@@ -138,6 +138,20 @@ def test_a_killed_worker_shows(served: Served, page: Page) -> None:
     wait_until(lambda: served.status()["ready"] == 2)
 
 
+def test_old_data_are_told_from_new(served: Served, watched: Watched) -> None:
+    page = watched.page
+    watched.expected = ["ERR_"]
+    page.goto(served.board)
+    expect(page.locator("#fresh")).to_have_text("live")
+    supervisor = served.status()["pid"]
+    os.kill(supervisor, signal.SIGSTOP)
+    try:
+        expect(page.locator("#fresh")).to_have_text("old data", timeout=10_000)
+    finally:
+        os.kill(supervisor, signal.SIGCONT)
+    expect(page.locator("#fresh")).to_have_text("live", timeout=10_000)
+
+
 # -- acting ------------------------------------------------------------------------------------
 
 

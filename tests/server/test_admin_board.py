@@ -118,7 +118,7 @@ async def test_all_that_it_shows(board: Board, segment: Segment, workers: list[W
     feed = next(row for row in data["routes"] if row["route"] == "/feed")
     assert (feed["open"], feed["opened"], feed["closed"]) == (1, 3, 2)
     normal, abnormal = data["closes"]
-    assert (normal["code"], normal["client"], normal["name"]) == (1000, 1, "Normal")
+    assert (normal["code"], normal["client"], normal["name"]) == (1000, 1, "Normal closure")
     assert (abnormal["code"], abnormal["crash"]) == (1006, 1)
     assert data["rooms"]["total"] == 2
     assert [(row["room"], row["members"]) for row in data["rooms"]["rows"]] == [
