@@ -62,10 +62,10 @@ class Served:
 
 
 @contextmanager
-def serving(folder: Path, **env: str) -> Iterator[Served]:
+def serving(folder: Path, *more_flags: str, **env: str) -> Iterator[Served]:
     (folder / "board_app.py").write_text(APP)
     port, admin = free_port(), free_port()
-    flags = ["--port", str(port), "--workers", "2", "--drain-s", "3"]
+    flags = ["--port", str(port), "--workers", "2", "--drain-s", "3", *more_flags]
     command = [sys.executable, "-m", "server", "serve", "board_app:app", *flags]
     more = {**environment(), "SWITCHBOARD_ADMIN_PORT": str(admin), **env}
     with running(command, port, env=more, cwd=folder) as server:
@@ -213,6 +213,25 @@ def test_a_key_is_asked_for_and_the_drain_shows_until_the_end(
         expect(page.locator("#fresh")).to_have_text("the server is gone", timeout=15_000)
         expect(page.locator("#draining-text")).to_contain_text("The server has ended")
         assert served.server.process.wait(10) == 0
+
+
+def test_from_a_network_nothing_is_shown_without_the_key(tmp_path: Path, watched: Watched) -> None:
+    page = watched.page
+    watched.expected = ["status of 401"]
+    flags = ("--admin-host", "0.0.0.0")  # noqa: S104 - that is what it is about
+    with serving(tmp_path, *flags, SWITCHBOARD_ADMIN_KEY=KEY) as served:
+        page.goto(served.board)
+        expect(page.locator("#fresh")).to_have_text("needs the key")
+        expect(rows(page, "workers")).to_have_count(0)
+        for key, problem in (("wrong-0123456789", "missing or wrong"), ("schlüssel", "ASCII")):
+            page.get_by_label("Key of the admin port").fill(key)
+            page.get_by_role("button", name="Use it").click()
+            expect(page.locator("#key-problem")).to_contain_text(problem)
+        page.get_by_label("Key of the admin port").fill(KEY)
+        page.get_by_role("button", name="Use it").click()
+        expect(page.locator("#fresh")).to_have_text("live")
+        expect(rows(page, "workers")).to_have_count(2)
+        expect(page.locator("#key-form")).to_be_hidden()
 
 
 # -- for everybody -----------------------------------------------------------------------------

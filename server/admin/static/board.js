@@ -17,6 +17,7 @@ let asking = null; // the request under way
 let round = 0; // of requests; what an older one brings is not shown
 let drain = null; // {most}: the most connections seen since it began
 let isGone = false;
+let isProblemShown = false; // that data were refused
 
 // -- asking -------------------------------------------------------------------------------------
 
@@ -58,6 +59,7 @@ async function refresh() {
     isGone = false;
     $("search-problem").textContent = "";
     if (data.asks_key === "all") hideKeyForm();
+    if (isProblemShown) say("", false);
     show(data);
   } catch (error) {
     if (mine !== round) return;
@@ -74,7 +76,8 @@ async function refresh() {
 }
 
 function next() {
-  if (document.hidden) timer = setTimeout(next, PERIOD_MS);
+  const waits = asksKey === "all" && !$("key-form").hidden;
+  if (document.hidden || waits) timer = setTimeout(next, PERIOD_MS);
   else refresh();
 }
 
@@ -83,9 +86,11 @@ function onProblem(error) {
     $("search-problem").textContent = error.message;
     lastAt = performance.now();
   } else if (error instanceof Refused && error.status === 401) {
+    asksKey = "all";
     askForKey(sessionStorage.getItem(KEY) ? error.message : "");
   } else if (error instanceof Refused) {
     say(error.message, true);
+    isProblemShown = true;
   } else {
     isGone = error.name !== "AbortError";
   }
@@ -106,7 +111,12 @@ function hideKeyForm() {
 
 $("key-form").addEventListener("submit", (event) => {
   event.preventDefault();
-  sessionStorage.setItem(KEY, $("key").value.trim());
+  const key = $("key").value.trim();
+  if (!/^[!-~]+$/.test(key)) {
+    setText($("key-problem"), "A key has ASCII characters and no spaces.");
+    return;
+  }
+  sessionStorage.setItem(KEY, key);
   $("key").value = "";
   hideKeyForm();
   if (asksKey === "acts") say("The key is used for the next act.", false);
@@ -127,6 +137,7 @@ function make(name, text = "", className = "") {
 }
 
 function say(text, isBad) {
+  isProblemShown = false;
   setText($("notice"), text);
   $("notice").className = `notice ${isBad ? "bad" : ""}`;
   $("notice").hidden = !text;
@@ -389,7 +400,7 @@ function showFreshness() {
   document.body.classList.toggle("stale", isStale);
   let words = ["live", "good"];
   if (isEnd) words = ["the server is gone", "bad"];
-  else if (!$("key-form").hidden && asksKey !== "acts") words = ["needs the key", "warn"];
+  else if (!$("key-form").hidden && asksKey === "all") words = ["needs the key", "warn"];
   else if (isGone) words = ["no server answers", "bad"];
   else if (!last) words = ["no data yet", "warn"];
   else if (isStale) words = ["old data", "warn"];
