@@ -4,6 +4,7 @@ import struct
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from heapq import nlargest
 
 from workers.layout import OTHER, ROW, ROW_WORDS, SAID, WORD_BYTES, RowState, cut, places, take
 from workers.segment import OTHER_NAME, Segment
@@ -203,6 +204,26 @@ def row_states(segment: Segment, slot: int) -> list[int]:
     high = segment.words[segment.layout.said(slot) + _HIGH]
     start, stop = segment.layout.row(slot, 0), segment.layout.row(slot, high)
     return segment.words[start + _STATE : stop : ROW_WORDS].tolist()
+
+
+def newest_rows(segment: Segment, limit: int) -> list[Row]:
+    """Return the connections that were made last, the newest first; reads whole rows of those
+    alone."""
+    found: list[tuple[int, int, int]] = []
+    slots = Slots(segment).all()
+    for slot in slots:
+        states = row_states(segment, slot.number)
+        start = segment.layout.row(slot.number, 0)
+        stop = segment.layout.row(slot.number, len(states))
+        times = segment.words[start + _CONNECTED : stop : ROW_WORDS].tolist()
+        found += [
+            (connected_ns, slot.number, row)
+            for row, (state, connected_ns) in enumerate(zip(states, times, strict=True))
+            if state != RowState.FREE
+        ]
+    newest = nlargest(limit, found)
+    rows = (read_row(segment, slots[number], row) for _, number, row in newest)
+    return [row for row in rows if row is not None]
 
 
 def count_rows(segment: Segment) -> int:

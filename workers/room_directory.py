@@ -4,6 +4,7 @@ All but the members is written under the journal's lock. An entry is pinned whil
 in it; one without may be evicted when the table is full. Knows no message.
 """
 
+from heapq import nlargest
 from itertools import accumulate
 
 import xxhash
@@ -121,6 +122,15 @@ class RoomDirectory:
     def members_of(self, slot: int) -> int:
         """Return how many members a slot has in all rooms, added up."""
         return sum(self._column(ROOM_WORDS + slot))
+
+    def biggest(self, limit: int) -> list[tuple[int, int, int]]:
+        """Return entry, members and last offset of the rooms with the most of these."""
+        columns = [self._column(ROOM_WORDS + slot) for slot in range(self._slots)]
+        members = map(sum, zip(*columns, strict=True))
+        offsets = self._column(_LAST_OFFSET)
+        rooms = zip(members, offsets, self._column(_STATE), range(self._entries), strict=True)
+        found = nlargest(limit, (room for room in rooms if room[2] == EntryState.USED))
+        return [(entry, count, offset) for count, offset, _, entry in found]
 
     def used(self) -> int:
         """Return how many entries are in use."""

@@ -3,7 +3,8 @@
 Who serves it, and where, it does not know.
 """
 
-from collections.abc import AsyncIterator, Collection
+import signal
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
 from typing import Any
@@ -18,14 +19,18 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server.admin.access import guarded
 from server.admin.answers import json_answer
-from server.admin.board import PATH as BOARD
-from server.admin.board import board_routes
+from server.admin.board import BOARD, DATA, FILES, Board
 from server.admin.calls import CALLS, METHODS, Calls
+from server.admin.operators import may_act, may_read
 from server.admin.pages import PAGES, Pages
 from workers.segment import Segment
 
 _UNREAD = (401, 403, 404, 405, 413, 415)  # answered without having read all of the body
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
+
+
+def _signal_self() -> None:
+    signal.raise_signal(signal.SIGTERM)
 
 
 def hosts_for(address: str) -> frozenset[str] | None:
@@ -44,6 +49,7 @@ def admin_app(
     *,
     allowed_hosts: Collection[str] | None = LOOPBACK_HOSTS,
     key: str | None = None,
+    begin_drain: Callable[[], None] = _signal_self,
 ) -> Starlette:
     """Return the app.
 
@@ -53,15 +59,16 @@ def admin_app(
             any. A page on the web can have its own name lead to 127.0.0.1 (DNS rebinding), and
             then read what the browser gets here; that request's Host is the page's name.
         key: what a request to publish and the like must have; None refuses all of them.
+        begin_drain: has this server drain; by itself it signals the process, as a shell would.
     """
-    pages, calls = Pages(segment, CALLS), Calls(segment)
+    pages, calls = Pages(segment, {**BOARD, **CALLS}), Calls(segment, begin_drain)
     routes = [Route("/", pages.index)]
-    routes += [Route(path, getattr(pages, path.strip("/"))) for path in PAGES if path != BOARD]
-    routes += board_routes(segment, key=key, is_local=allowed_hosts is not None)
+    routes += [Route(path, getattr(pages, path.strip("/"))) for path in PAGES]
     routes += [
         Route(path, guarded(key, getattr(calls, path.strip("/"))), methods=METHODS[path])
         for path in CALLS
     ]
+    routes += _board_routes(segment, calls, key, is_local=allowed_hosts is not None)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -82,6 +89,18 @@ def admin_app(
     )
     app.router.redirect_slashes = False  # a path that is not there is answered with those that are
     return app
+
+
+def _board_routes(segment: Segment, calls: Calls, key: str | None, is_local: bool) -> list[Route]:
+    asks_key = "all" if not is_local else "nothing" if key is None else "acts"
+    board = Board(segment, asks_key)
+    files = [Route(path, board.file) for path in FILES]
+    acts = {"/board/disconnect": calls.disconnect, "/board/drain": calls.drain}
+    return [
+        *files,
+        Route(DATA, may_read(key, is_local, board.data)),
+        *(Route(path, may_act(key, is_local, act), methods=["POST"]) for path, act in acts.items()),
+    ]
 
 
 class _HostCheck:
@@ -114,7 +133,7 @@ async def _error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     answer: dict[str, Any] = {"error": error.detail}
     if error.status_code == 404:
-        paths = ["/", *PAGES, *CALLS]
+        paths = ["/", *PAGES, *BOARD, *CALLS]
         answer = {"error": f"there is nothing at {request.url.path!r}", "paths": paths}
     response = json_answer(answer, error.status_code)
     response.headers.update(error.headers or {})

@@ -1,233 +1,206 @@
-"""Owns the live board of the admin port: its page, the data that it shows, and what it may do.
+"""Owns the board: the page's files, and what it shows, read from the segment a second at a time.
 
-All it shows is read from the segment, so it goes on while every worker is busy. Who may look and
-act is in docs/topics/board.md; the key itself is the matter of `access`.
+So it works while every worker is busy. What the page does is the calls' matter, and who may is that
+of `server.admin.operators`.
 """
 
-import os
-import signal
-from collections.abc import Awaitable, Callable
-from heapq import nlargest
+import asyncio
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import msgspec
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
-from starlette.routing import Route
+from starlette.responses import Response
 
-from server.admin.access import guarded
 from server.admin.answers import json_answer, refusal
-from server.admin.bodies import decode, read_body
-from server.admin.pages import describe_routes
 from server.admin.query import check_names, number
-from server.close_codes import CloseCode
-from server.connections import Connections, DisconnectFailed, describe
+from server.close_codes import OWN_CODES, CloseCode
+from server.connections import describe
 from server.health import status
 from server.metrics.process import process_use
-from workers.memberships import used
-from workers.registry import Row
-from workers.room_counts import ring_state, room_counts
+from workers.counters import Block, totals
+from workers.layout import CODES, INITIATORS
+from workers.registry import Row, count_rows, newest_rows, parse_id, read_rows
 from workers.room_directory import RoomDirectory
 from workers.segment import Segment
 
-PATH = "/board"
-ACT_HEADER = "x-switchboard-board"
-SHOWN_CONNECTIONS, SHOWN_ROOMS = 200, 30
-_MAX_BODY_BYTES = 4096
-_SHADOW = b"\0"  # rooms of ours beside those of the app, see `server.shadowing`
-_FOLDER = Path(__file__).parent.parent / "static" / "board"
-_FILES = {"": "board.html", "/board.js": "board.js", "/board.css": "board.css"}
-_HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self';"
-        " img-src data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-    ),
-    "Cache-Control": "no-cache",
-    "X-Frame-Options": "DENY",
+BOARD = {"/board": "a page for operators: all of it as it changes, to disconnect, to drain"}
+FILES = {"/board": "board.html", "/board/board.js": "board.js", "/board/board.css": "board.css"}
+DATA = "/board/data"
+FIELDS = ("any", "id", "user", "route", "path", "client", "worker")
+MAX_ROWS = 200
+MAX_ROOMS = 50
+MAX_SEARCH_CHARS = 256
+_A_TURN = 500  # rows of a search, then the loop goes on with what else it has
+
+_FOLDER = Path(__file__).parent / "static"
+_TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
+# No script, style or frame but the page's own files, and no text as HTML (trusted types).
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:;"
+    " base-uri 'none'; form-action 'none'; frame-ancestors 'none';"
+    " require-trusted-types-for 'script'; trusted-types 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-store",
 }
-
-Endpoint = Callable[[Request], Awaitable[Response]]
-_T = TypeVar("_T")
-
-
-class _Disconnect(msgspec.Struct, forbid_unknown_fields=True):
-    id: str
-    code: int = int(CloseCode.POLICY_VIOLATION)
-    reason: str = ""
-
-
-class _Drain(msgspec.Struct, forbid_unknown_fields=True):
-    """`pid`: of the server that is meant, so that no other is stopped by mistake."""
-
-    pid: int
-
-
-def board_routes(segment: Segment, *, key: str | None, is_local: bool) -> list[Route]:
-    """Return the routes of the board.
-
-    Args:
-        key: of the admin port, if it has one.
-        is_local: whether only programs of this machine reach the port. Then anybody may look, and
-            without a key the page itself may act.
-    """
-    board = Board(segment, needs_key=key is not None or not is_local)
-
-    def may_look(endpoint: Endpoint) -> Endpoint:
-        return endpoint if is_local else guarded(key, endpoint)
-
-    def may_act(endpoint: Endpoint) -> Endpoint:
-        own = _from_own_page(endpoint)
-        return own if is_local and key is None else guarded(key, own)
-
-    return [
-        *(Route(PATH + path, _file(name)) for path, name in _FILES.items()),
-        Route(f"{PATH}/data", may_look(board.data)),
-        Route(f"{PATH}/disconnect", may_act(board.disconnect), methods=["POST"]),
-        Route(f"{PATH}/drain", may_act(board.drain), methods=["POST"]),
-    ]
-
-
-def _file(name: str) -> Endpoint:
-    async def send(request: Request) -> Response:
-        return FileResponse(_FOLDER / name, headers=_HEADERS)
-
-    return send
-
-
-def _from_own_page(endpoint: Endpoint) -> Endpoint:
-    """Take requests of our own page alone: a page of another site can send neither header.
-
-    The header of ours makes a browser ask first (CORS), which is never allowed here; `Origin` and
-    `Sec-Fetch-Site` are the browser's own word.
-    """
-
-    async def checked(request: Request) -> Response:
-        headers = request.headers
-        if headers.get(ACT_HEADER) != "1":
-            raise HTTPException(403, f"this is for the page at {PATH}: send {ACT_HEADER}: 1")
-        if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-            raise HTTPException(403, "this is for the page of this server, and not for others")
-        origin = headers.get("origin")
-        if origin is not None and origin.partition("://")[2] != headers.get("host"):
-            raise HTTPException(403, f"origin {origin[:100]!r} is another page than {PATH} here")
-        return await endpoint(request)
-
-    return checked
+_NAMES = {code.value: code.name.replace("_", " ").capitalize() for code in CloseCode} | OWN_CODES
 
 
 class Board:
-    """The endpoints that show and do something.
+    """The endpoints.
 
     Args:
-        needs_key: whether who acts has to have the key; the page asks for it then.
+        asks_key: what needs the key: "all", "acts", or "nothing".
     """
 
-    def __init__(self, segment: Segment, *, needs_key: bool) -> None:
-        self._needs_key = needs_key
+    def __init__(self, segment: Segment, asks_key: str) -> None:
         self._segment = segment
-        self._connections = Connections(segment)
-        self._directory = RoomDirectory(segment)
+        self._asks_key = asks_key
+
+    async def file(self, request: Request) -> Response:
+        """Return a file of the page."""
+        path = _FOLDER / FILES[request.url.path]
+        return Response(path.read_bytes(), headers=HEADERS, media_type=_TYPES[path.suffix])
 
     async def data(self, request: Request) -> Response:
-        """Return all that the page shows; ?q= searches connections, ?worker= narrows that."""
+        """Return all that the page shows; rates are the page's matter."""
         query = request.query_params
-        check_names(query, ("q", "worker"))
-        last_worker = self._segment.sizes.workers - 1
-        worker = number(query, "worker", 0, last_worker, "see the list of workers")
-        text = query.get("q", "").strip().casefold()
-        if len(text) > 100:
-            raise refusal("q", "is longer than 100 characters: search for less")
-        found, total = self._search(text, worker)
-        server = status(self._segment)
-        for one in server["workers"]:
-            one.update(self._use_of(one))
-        return json_answer(
-            {
-                "needs_key": self._needs_key,
-                "server": server,
-                "routes": describe_routes(self._segment),
-                "rooms": self._rooms(),
-                "connections": {"total": total, "shown": [describe(row) for row in found]},
-            }
-        )
-
-    def _search(self, text: str, worker: int | None) -> tuple[list[Row], int]:
-        """Return the newest connections in which a text occurs, and how many there are."""
-        rows = self._connections.list(worker=worker)
-        if text:
-            rows = [row for row in rows if any(text in part.casefold() for part in _parts(row))]
-        newest = nlargest(SHOWN_CONNECTIONS, rows, key=lambda row: row.connected_ns)
-        return newest, len(rows)
-
-    def _use_of(self, worker: dict[str, Any]) -> dict[str, Any]:
-        use = process_use(worker["pid"])
-        memberships = used(self._segment, worker["slot"])
-        if use is None:
-            return {"memberships": memberships}
-        return {
-            "memberships": memberships,
-            "cpu_s": use.cpu_s,
-            "resident_bytes": use.resident_bytes,
-            "open_files": use.open_files,
-            "max_files": use.max_files,
+        check_names(query, ("search", "field", "limit"))
+        field, text = query.get("field", "any"), query.get("search", "").strip()
+        if field not in FIELDS:
+            raise refusal("field", f"must be one of {', '.join(FIELDS)}, not {field[:20]!r}")
+        if len(text) > MAX_SEARCH_CHARS:
+            raise refusal("search", f"has {len(text)} characters, the limit is {MAX_SEARCH_CHARS}")
+        limit = number(query, "limit", 1, MAX_ROWS, "search for the others")
+        matched, rows = await self._search(field, text, limit or MAX_ROWS)
+        segment = self._segment
+        answer = {
+            "asks_key": self._asks_key,
+            "now_s": time.monotonic(),
+            "server": _server(segment),
+            "routes": _routes(segment),
+            "closes": _closes(segment),
+            "rooms": _rooms(segment),
+            "connections": {
+                "total": count_rows(segment),
+                "matched": matched,
+                "rows": [describe(row) for row in rows],
+            },
         }
+        response = json_answer(answer)
+        response.headers.update(HEADERS)
+        return response
 
-    def _rooms(self) -> dict[str, Any]:
-        counts, ring = room_counts(self._segment), ring_state(self._segment)
-        names = {entry: self._directory.name(entry) for entry in self._directory.entries()}
-        entries = [entry for entry, name in names.items() if not name.startswith(_SHADOW)]
-        members = [sum(self._directory.members(entry)) for entry in entries]
-        largest = nlargest(SHOWN_ROOMS, zip(members, entries, strict=True))
-        return {
-            "total": len(entries),
-            "published": counts.published,
-            "delivered": counts.delivered,
-            "journal_used_bytes": ring.used_bytes,
-            "journal_capacity_bytes": ring.capacity_bytes,
-            "largest": [
-                {
-                    "room": names[entry].decode("utf-8", "replace"),
-                    "members": count,
-                    "last_ns": self._directory.last_ns(entry),
-                }
-                for count, entry in largest
-            ],
-        }
+    async def _search(self, field: str, text: str, limit: int) -> tuple[int, list[Row]]:
+        """Return how many match, and the newest of them."""
+        if not text:
+            return count_rows(self._segment), newest_rows(self._segment, limit)
+        found = []
+        for done, row in enumerate(_candidates(self._segment, field, text), 1):
+            if _matches(row, field, text):
+                found.append(row)
+            if done % _A_TURN == 0:
+                await asyncio.sleep(0)
+        found.sort(key=lambda row: row.connected_ns, reverse=True)
+        return len(found), found[:limit]
 
-    async def disconnect(self, request: Request) -> Response:
-        """Close one connection, by its id."""
-        asked = _decoded(await read_body(request, _MAX_BODY_BYTES), _Disconnect)
+
+def _candidates(segment: Segment, field: str, text: str) -> Iterator[Row]:
+    if field == "id":
         try:
-            done = await self._connections.disconnect(
-                id=asked.id, code=asked.code, reason=asked.reason
-            )
+            parse_id(text)
         except ValueError as error:
-            raise HTTPException(422, str(error)) from None
-        except DisconnectFailed as error:
-            raise HTTPException(503, str(error)) from None
-        if not done:
-            raise HTTPException(410, f"there is no connection {asked.id[:40]!r}: it has ended")
-        return json_answer({"disconnected": done})
-
-    async def drain(self, request: Request) -> Response:
-        """Begin to stop, as SIGTERM does: each client gets a close frame."""
-        asked = _decoded(await read_body(request, _MAX_BODY_BYTES), _Drain)
-        if asked.pid != os.getpid():
-            raise HTTPException(409, f"the server is process {os.getpid()} now: look again")
-        os.kill(os.getpid(), signal.SIGTERM)  # what the supervisor listens for
-        return json_answer({"draining": True}, 202)
+            raise refusal("search", str(error)) from None
+        return read_rows(segment, id=text)
+    if field == "worker":
+        last = segment.sizes.workers - 1
+        is_index = text.isascii() and text.isdecimal() and len(text) < 4 and int(text) <= last
+        if not is_index:
+            raise refusal("search", f"there is no worker {text[:20]!r}: 0 to {last}")
+        return read_rows(segment, worker=int(text))
+    return read_rows(segment)
 
 
-def _decoded(body: bytes, kind: type[_T]) -> _T:
-    try:
-        return decode(body, kind)
-    except msgspec.DecodeError as error:
-        raise HTTPException(422, str(error)) from None
+_TEXTS: dict[str, Callable[[Row], tuple[str, ...]]] = {
+    "any": lambda row: (row.id, row.user, row.route, row.path, row.client),
+    "user": lambda row: (row.user,),
+    "route": lambda row: (row.route,),
+    "path": lambda row: (row.path,),
+    "client": lambda row: (row.client,),
+}
 
 
-def _parts(row: Row) -> tuple[str, ...]:
-    return (row.id, row.route, row.user, row.client, row.path)
+def _matches(row: Row, field: str, text: str) -> bool:
+    """Whether a text of the row contains what is searched for; id and worker were seen to."""
+    if field not in _TEXTS:
+        return True
+    wanted = text.casefold()
+    return any(wanted in value.casefold() for value in _TEXTS[field](row))
+
+
+def _server(segment: Segment) -> dict[str, Any]:
+    server = status(segment)
+    for worker in server["workers"]:
+        use = process_use(worker["pid"]) if worker["pid"] else None
+        worker["cpu_s"] = None if use is None else use.cpu_s
+        worker["memory_bytes"] = None if use is None else use.resident_bytes
+    return server
+
+
+def _routes(segment: Segment) -> list[dict[str, Any]]:
+    blocks = totals(segment)
+    return [
+        _route(name, blocks.get(index, Block()))
+        for index, name in enumerate(segment.routes)
+        if index or index in blocks
+    ]
+
+
+def _route(name: str, block: Block) -> dict[str, Any]:
+    return {
+        "route": name,
+        "open": block.open,
+        "opened": block.opened,
+        "closed": sum(block.closed),
+        "refused": sum(block.refused),
+        "errors": block.errors,
+        "messages_received": block.messages_in,
+        "messages_sent": block.messages_out,
+    }
+
+
+def _closes(segment: Segment) -> list[dict[str, Any]]:
+    """Return how many closed with each code, by who began it."""
+    sums = [0] * (CODES * INITIATORS)
+    for block in totals(segment).values():
+        sums = [a + b for a, b in zip(sums, block.closed, strict=True)]
+    rows = []
+    for index, code in enumerate(segment.codes):
+        client, server, crash = sums[index * INITIATORS : (index + 1) * INITIATORS]
+        if client or server or crash:
+            of_one = {"client": client, "server": server, "crash": crash}
+            rows.append({"code": code or "other", "name": _NAMES.get(code, ""), **of_one})
+    return rows
+
+
+def _rooms(segment: Segment) -> dict[str, Any]:
+    directory = RoomDirectory(segment)
+    now_ns = time.time_ns()
+    rows = [
+        {
+            "room": directory.name(entry).decode("utf-8", "replace"),
+            "members": members,
+            "messages": messages,
+            "idle_s": round(max(0, now_ns - directory.last_ns(entry)) / 1e9, 1),
+        }
+        for entry, members, messages in directory.biggest(MAX_ROOMS)
+    ]
+    return {"total": directory.used(), "rows": rows}

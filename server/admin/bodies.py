@@ -47,6 +47,10 @@ class Disconnect(msgspec.Struct, forbid_unknown_fields=True):
     reason: str = ""
 
 
+class Drain(msgspec.Struct, forbid_unknown_fields=True):
+    """The server is to drain; there is nothing to say about it."""
+
+
 class _Batch(msgspec.Struct, forbid_unknown_fields=True):
     batch: list[msgspec.Raw]
 

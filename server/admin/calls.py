@@ -1,4 +1,4 @@
-"""Owns what a key lets programs outside do: publish, broadcast, disconnect, look into rooms.
+"""Owns what a key lets programs outside do: publish, disconnect, drain, look into rooms.
 
 It acts through the journal and the doorbells, so no worker has to answer. Whether a request has the
 key was seen to before.
@@ -19,6 +19,7 @@ from server.admin.answers import json_answer, refusal
 from server.admin.bodies import (
     Broadcast,
     Disconnect,
+    Drain,
     Publish,
     batch_of,
     decode,
@@ -32,6 +33,7 @@ from server.metrics.catalog import OTHER, UNMATCHED
 from server.room import DEFAULT_HISTORY, check_room_name, epoch_text
 from workers.journal import MessageTooLarge
 from workers.journal_lock import JournalStalled
+from workers.layout import ServerState
 from workers.publisher import Message, Publisher, key_of
 from workers.room_directory import DirectoryFull
 from workers.room_tables import Kind
@@ -41,12 +43,14 @@ CALLS = {
     "/publish": "POST: publish to a room; needs the key, as do the others below",
     "/broadcast": "POST: to all connections, or those of a route",
     "/disconnect": "POST: close connections",
+    "/drain": "POST: stop the server: no new connections, close the others by and by, end",
     "/presence": "who is in a room; ?room= limit= offset=",
     "/history": "what was published to a room; ?room= since= epoch= limit=",
 }
 METHODS = {path: ["POST" if about.startswith("POST") else "GET"] for path, about in CALLS.items()}
 MAX_LIMIT = 1000
 DEFAULT_LIMIT = 100
+SMALL_BYTES = 64 << 10  # the limit where nothing is published
 _A_TURN = 100  # messages of a batch, then the loop goes on with what else it has
 
 Act = Callable[[bytes], Coroutine[Any, Any, Response]]
@@ -63,10 +67,18 @@ _KNOWN: tuple[type[Exception], ...] = (HTTPException, *_STATUSES)
 
 
 class Calls:
-    """The endpoints, named like their paths; `open` before the first request."""
+    """The endpoints, named like their paths.
 
-    def __init__(self, segment: Segment) -> None:
+    `open` before the first request: without it there are only `disconnect` and `drain`.
+
+    Args:
+        begin_drain: has this server drain; returns at once.
+    """
+
+    def __init__(self, segment: Segment, begin_drain: Callable[[], None]) -> None:
         self._segment = segment
+        self._begin_drain = begin_drain
+        self._is_drain_asked = False
         self._connections = Connections(segment)
         self._repeats = Repeats()
         self._opened: Publisher | None = None
@@ -97,8 +109,12 @@ class Calls:
     async def disconnect(self, request: Request) -> Response:
         return await self._do(request, self._disconnect)
 
+    async def drain(self, request: Request) -> Response:
+        return await self._do(request, self._drain)
+
     async def _do(self, request: Request, act: Act) -> Response:
-        body = await read_body(request, self._publisher.journal.limit_bytes)
+        limit_bytes = SMALL_BYTES if self._opened is None else self._opened.journal.limit_bytes
+        body = await read_body(request, limit_bytes)
         job = partial(_answered, act, body)
         key = request.headers.get(HEADER)
         if key is None:
@@ -155,6 +171,15 @@ class Calls:
             raise refusal("worker", f"there is no worker {whom.worker}: 0 to {workers - 1}", 422)
         asked = await self._connections.disconnect(**msgspec.structs.asdict(whom))
         return json_answer({"asked": asked})
+
+    async def _drain(self, body: bytes) -> Response:
+        """Begin once: a second signal would end the server at once."""
+        decode(body, Drain)
+        state = self._segment.server_state
+        if state in (ServerState.STARTING, ServerState.SERVING) and not self._is_drain_asked:
+            self._is_drain_asked = True
+            self._begin_drain()
+        return json_answer({"state": "draining", "connections": len(self._connections)})
 
     def _check_route(self, route: str) -> None:
         if route in (OTHER, UNMATCHED) or route not in self._segment.routes:

@@ -29,7 +29,6 @@ PAGES = {
     "/status": "the server and its workers",
     "/routes": "connections of each route, closed by code, refused by status",
     "/connections": "each connection; ?route= user= worker= limit= offset=",
-    "/board": "a page that shows all of this as it changes",
 }
 
 
@@ -46,8 +45,21 @@ class Pages:
         self._index = {**PAGES, **calls}
 
     async def index(self, request: Request) -> Response:
+        if "text/html" in request.headers.get("accept", ""):
+            return Response(self._links(), media_type="text/html")
         lines = [f"{path:<14} {about}" for path, about in self._index.items()]
         return PlainTextResponse("\n".join(["Switchboard", "", *lines, ""]))
+
+    def _links(self) -> str:
+        """Return the index for a browser; nothing in it comes from outside."""
+        rows = [
+            f'<dt><a href="{path}">{path}</a><dd>{about}' for path, about in self._index.items()
+        ]
+        return (
+            '<!doctype html><html lang="en"><meta charset="utf-8"><title>Switchboard</title>'
+            '<meta name="viewport" content="width=device-width"><link rel="icon" href="data:,">'
+            f"<h1>Switchboard</h1><dl>{''.join(rows)}</dl></html>\n"
+        )
 
     async def metrics(self, request: Request) -> Response:
         body, content_type = exposition(self._segment, request.headers.get("accept", ""))
@@ -64,7 +76,7 @@ class Pages:
         return json_answer(status(self._segment))
 
     async def routes(self, request: Request) -> Response:
-        return json_answer({"routes": describe_routes(self._segment)})
+        return json_answer({"routes": _describe_routes(self._segment)})
 
     async def connections(self, request: Request) -> Response:
         query = request.query_params
@@ -89,7 +101,7 @@ def _route(query: QueryParams, segment: Segment) -> str | None:
     return route
 
 
-def describe_routes(segment: Segment) -> list[dict[str, Any]]:
+def _describe_routes(segment: Segment) -> list[dict[str, Any]]:
     """Return the counts of each route since the start; opened = open + the sum of closed."""
     blocks = totals(segment)
     names = segment.routes

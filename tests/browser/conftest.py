@@ -1,75 +1,67 @@
-"""Owns the browser of the tests: Debian's Chromium, one for each file of tests.
-
-Not for the whole process: Playwright has an event loop as long as it runs, and so would no other
-test in that process.
-"""
+"""Owns the fixtures of browser tests: one browser a process, a new page a test."""
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from contextlib import ExitStack
+from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
+from tests.browser.support import CHROMIUM, MISSING, Chromium, Watched, chromium, opened
 from tests.support.servers import ROOT
 
-ARGUMENTS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 NewPage = Callable[..., Page]
-# Said of servers that tests end on purpose, and of what they refuse; pages have to cope with both.
-_EXPECTED = ("net::ERR_", "WebSocket connection to", "the server responded with a status of 4")
+# Said of servers that a test ends on purpose; the page has to cope with it.
+LOST = ("net::ERR_", "WebSocket connection to")
 
 
-def _chromium() -> str:
-    found = shutil.which("chromium") or shutil.which("chromium-browser")
-    if found is None:
-        pytest.skip("there is no chromium (Debian: apt install chromium)")
-    return found
+@pytest.fixture(scope="session")
+def shared_chromium() -> Iterator[Chromium]:
+    if CHROMIUM is None:
+        pytest.skip(MISSING)
+    with chromium() as shared:
+        yield shared
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    program = _chromium()
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=program, args=[*ARGUMENTS])
-        yield running
-        running.close()
+@pytest.fixture
+def browser(shared_chromium: Chromium) -> Iterator[Browser]:
+    """The browser of this process."""
+    with shared_chromium.in_use() as browser:
+        yield browser
+
+
+@pytest.fixture
+def watched(browser: Browser) -> Iterator[Watched]:
+    """A page and its problems; a test that provokes some adds their text to `expected`."""
+    with opened(browser) as watched:
+        yield watched
+        assert watched.problems == []
+
+
+@pytest.fixture
+def page(watched: Watched) -> Page:
+    """A new page; errors on its console and uncaught ones fail the test."""
+    return watched.page
 
 
 @pytest.fixture
 def new_page(browser: Browser) -> Iterator[NewPage]:
-    """Return a function that opens a page in a context of its own, as another person has it.
+    """Return a function that opens a page of its own, as another person has it.
 
-    At the end, anything that a page has complained of fails the test.
+    Any problem of theirs, but for servers that are lost, fails the test.
     """
-    contexts: list[BrowserContext] = []
-    complaints: list[str] = []
+    pages: list[Watched] = []
+    with ExitStack() as contexts:
 
-    def note(message: ConsoleMessage) -> None:
-        if message.type == "error" and not any(text in message.text for text in _EXPECTED):
-            complaints.append(message.text)
+        def make(**options: Any) -> Page:
+            watched = contexts.enter_context(opened(browser, **options))
+            watched.expected += LOST
+            pages.append(watched)
+            return watched.page
 
-    def make(**options: object) -> Page:
-        context = browser.new_context(**options)  # type: ignore[arg-type]
-        context.set_default_timeout(15_000)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", note)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        return page
-
-    yield make
-    for context in contexts:
-        context.close()
-    assert complaints == []
+        yield make
+    assert [problem for watched in pages for problem in watched.problems] == []
 
 
 @pytest.fixture
@@ -78,8 +70,6 @@ def picture() -> Callable[[Page, str], None]:
 
     def take(page: Page, name: str) -> None:
         if os.environ.get("SWITCHBOARD_SCREENSHOTS"):
-            folder = ROOT / "docs" / "images"
-            folder.mkdir(exist_ok=True)
-            page.screenshot(path=Path(folder) / f"{name}.png")
+            page.screenshot(path=ROOT / "docs" / "images" / f"{name}.png")
 
     return take

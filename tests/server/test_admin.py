@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from httpx2 import AsyncClient
 
-from server.admin import CALLS, LOOPBACK_HOSTS, PAGES, admin_app, hosts_for
+from server.admin import BOARD, CALLS, LOOPBACK_HOSTS, PAGES, admin_app, hosts_for
 from tests.server.test_connections import Worker, base, segment, workers
 from tests.support.embedded import embedded
 from workers.layout import CLIENT, CRASH, SERVER, ServerState, SlotState
@@ -189,7 +189,7 @@ async def test_an_unknown_path_is_answered_with_those_there_are(
 ) -> None:
     response = await client.get(str(client.base_url) + path)
     assert response.status_code == 404
-    paths = ["/", *PAGES, *CALLS]
+    paths = ["/", *PAGES, *BOARD, *CALLS]
     assert response.json() == {"error": f"there is nothing at {path!r}", "paths": paths}
 
 
