@@ -26,7 +26,8 @@ from workers.room_directory import RoomDirectory
 from workers.segment import Segment
 
 BOARD = {"/board": "a page for operators: all of it as it changes, to disconnect, to drain"}
-FILES = {"/board": "board.html", "/board/board.js": "board.js", "/board/board.css": "board.css"}
+_SERVED = ("board.js", "views.js", "board.css")
+FILES = {"/board": "board.html"} | {f"/board/{name}": name for name in _SERVED}
 DATA = "/board/data"
 FIELDS = ("any", "id", "user", "route", "path", "client", "worker")
 MAX_ROWS = 200

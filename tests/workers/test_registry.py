@@ -17,7 +17,15 @@ from tests.workers.memory_support import (
     writer,
 )
 from workers.layout import Sizes
-from workers.registry import RegistryFull, Row, SlotRows, count_rows, parse_id, read_rows
+from workers.registry import (
+    RegistryFull,
+    Row,
+    SlotRows,
+    count_rows,
+    newest_rows,
+    parse_id,
+    read_rows,
+)
 from workers.segment import Segment
 from workers.slots import Slots
 
@@ -137,6 +145,20 @@ def test_rows_are_filtered() -> None:
     assert ids(id="3-2") == ["3-2"]
     assert ids(id="3-2", user="ada") == []
     assert ids(id="9-9") == []
+
+
+def test_the_newest_of_all_slots_are_read() -> None:
+    segment = private()
+    slots = Slots(segment)
+    tables = [SlotRows(segment, slots.assign(index, index + 1), index + 1) for index in (0, 1)]
+    claimed = [(table, table.claim(1, "client", "/")) for _ in range(3) for table in tables]
+    ids = [table.id_of(row) for table, row in claimed]
+    table, row = claimed[4]
+    table.free(row)
+    found = [row.id for row in newest_rows(segment, 3)]
+    assert found == [ids[5], ids[3], ids[2]]
+    assert len(newest_rows(segment, 99)) == 5
+    assert newest_rows(private(), 3) == []
 
 
 def test_a_user_id_longer_than_the_row_is_found_by_its_full_text() -> None:

@@ -162,6 +162,17 @@ def test_the_longest_silent_without_members_goes(directory: RoomDirectory) -> No
     assert left == [*entries[:15], None]
 
 
+def test_the_biggest_have_the_most_members_then_messages(directory: RoomDirectory) -> None:
+    entries = fill(directory)
+    directory.set_members(entries[3], 0, 2)
+    directory.set_members(entries[5], 0, 1)
+    directory.set_members(entries[5], 1, 4)
+    at = directory._layout.room(entries[7]) + places(ROOM)["last_offset"]
+    directory._words[at] = 9
+    assert directory.biggest(3) == [(entries[5], 5, 0), (entries[3], 2, 0), (entries[7], 0, 9)]
+    assert len(directory.biggest(99)) == len(entries)
+
+
 def test_a_room_that_comes_back_has_another_epoch(directory: RoomDirectory) -> None:
     epochs: set[int] = set()
     for number in range(0, 1000, 20):
