@@ -7,7 +7,6 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -98,6 +97,7 @@ class Room(Emitter):
         self.epoch: str | None = None
         self._client = client
         self._is_wanted = self._is_joined = self._is_full = False
+        self._is_skipping = False  # what comes now has a gap before it, and will come again
         self._waiters: list[asyncio.Future[Joined]] = []
         self._messages: deque[Message] = deque()
         self._arrival: asyncio.Future[None] | None = None
@@ -171,7 +171,7 @@ class Room(Emitter):
 
     def on_connected(self) -> None:
         """Join, if somebody wants that, and has read what came before."""
-        self._is_joined = False
+        self._is_joined = self._is_skipping = False
         if self._is_wanted and self._client.state == "open" and not self._is_full:
             self._client.help(self._enter())
 
@@ -179,8 +179,8 @@ class Room(Emitter):
         place = {} if self.epoch is None else {"since": self.offset, "epoch": self.epoch}
         try:
             if is_left_first:
-                with suppress(ClientError):
-                    await self._client.request("leave", room=self.name)
+                await self._client.request("leave", room=self.name)
+                self._is_skipping = False  # what comes from now on begins where we were
             await self._client.request("join", room=self.name, **place)
         except ClientError as error:
             if error.code in ("lost", "not_connected") or not self._is_wanted:
@@ -198,7 +198,7 @@ class Room(Emitter):
         """Take note of where the room is."""
         joined = Joined(frame["epoch"], frame["offset"], frame["recovered"], self.epoch is not None)
         self.epoch = joined.epoch
-        if not self._is_full:  # else there is more, to be asked for later
+        if not self._is_skipping:  # else there is more, to be asked for later
             if not joined.recovered or self.offset is None or joined.offset > self.offset:
                 self.offset = joined.offset
             self._is_joined = True
@@ -224,10 +224,10 @@ class Room(Emitter):
             self.emit(kind, **frame)
 
     def _take_message(self, frame: Event) -> None:
-        if self._is_full or (self.offset is not None and frame["offset"] <= self.offset):
+        if self._is_skipping or (self.offset is not None and frame["offset"] <= self.offset):
             return
         if len(self._messages) >= self._client.buffer:
-            self._is_full = True
+            self._is_full = self._is_skipping = True
             return
         self.offset = frame["offset"]
         self._messages.append(Message(frame["offset"], frame["data"]))
@@ -239,7 +239,7 @@ class Room(Emitter):
         self._stop(error)
 
     def _stop(self, error: ClientError) -> None:
-        self._is_joined = self._is_full = False
+        self._is_joined = self._is_full = self._is_skipping = False
         self._end = error
         for waiter in self._waiters:
             if not waiter.done():

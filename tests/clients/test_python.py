@@ -105,14 +105,22 @@ async def say_surely(room: Room, number: int) -> None:
 
 async def test_what_does_not_fit_is_asked_for_later(server: Server) -> None:
     """A reader that is slow holds up nobody, and loses nothing."""
-    async with realtime(server, buffer=10) as slow, realtime(server) as mouth:
+    async with realtime(server, buffer=25) as slow, realtime(server) as mouth:
         room = slow.room("py-slow")
         await room.join()
+        await mouth.room("py-slow").join()
         for number in range(100):
             await mouth.room("py-slow").publish(number)
-        await happened(lambda: len(room._messages) == 10)
-        assert (await slow.room("py-slow").presence())["count"] == 1
-        assert await take(room, 100) == list(range(100))
+        await happened(lambda: len(room._messages) == 25)
+        assert (await slow.room("py-slow").presence())["count"] == 2
+        speaking = asyncio.create_task(say_all(mouth.room("py-slow"), range(100, 300)))
+        assert await take(room, 300) == list(range(300))
+        await speaking
+
+
+async def say_all(room: Room, numbers: range) -> None:
+    for number in numbers:
+        await room.publish(number)
 
 
 async def test_each_close_code_is_obeyed(server: Server) -> None:
