@@ -57,7 +57,11 @@ def config(name: str, folder: Path, listen: int, port: int, admin_port: int) -> 
             "http {": "http { " + temporary,
         }
     elif name == "haproxy":
-        replaced = {"bind :80": f"bind 127.0.0.1:{listen}", "port 9464": f"port {admin_port}"}
+        replaced = {
+            "bind :80": f"bind 127.0.0.1:{listen}",
+            "port 9464": f"port {admin_port}",
+            "maxconn 32000": "maxconn 1000",  # it ends where it may not have the files for that
+        }
     else:
         replaced = {
             "\n:80 {": f"\nhttp://127.0.0.1:{listen} {{",
