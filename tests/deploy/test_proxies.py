@@ -1,0 +1,81 @@
+"""nginx, HAProxy and Caddy with the files of examples/deploy, in front of a real server."""
+
+import re
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
+from websockets.sync.client import ClientConnection, connect
+
+from server.settings import Settings
+from tests.deploy.support import PROGRAMS, commands, config, program, serving, text_of
+from tests.support.processes import wait_until
+from tests.support.servers import free_port, granian
+
+pytestmark = pytest.mark.e2e
+CLIENT = "127.0.0.5"  # not the proxy's address, so that the two can be told apart
+
+
+def _connect(port: int) -> ClientConnection | None:
+    try:
+        return connect(
+            f"ws://127.0.0.1:{port}/echo",
+            source_address=(CLIENT, 0),
+            additional_headers={"X-Forwarded-For": "198.51.100.7"},
+            proxy=None,
+            legacy=True,
+        )
+    except (OSError, InvalidHandshake):
+        return None
+
+
+def _code_of_the_end(client: ClientConnection) -> int:
+    with pytest.raises(ConnectionClosed) as closed:
+        client.recv(timeout=15)
+    received = closed.value.rcvd
+    return received.code if received is not None else 1006
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_proxy_passes_messages_addresses_and_close_codes(name: str, tmp_path: Path) -> None:
+    program(name)
+    listen, admin = free_port(), free_port()
+    arguments = ("--trusted-proxies", "127.0.0.1", "--drain-s", "1", "--admin-port", str(admin))
+    with granian("tests.deploy.app:app", *arguments) as server:
+        check, serve = commands(name, config(name, tmp_path, listen, server.port, admin))
+        checked = subprocess.run(check, capture_output=True, text=True, check=False)
+        assert checked.returncode == 0, checked.stdout + checked.stderr
+        with serving(serve, tmp_path):
+            client = wait_until(lambda: _connect(listen), message=f"{name} let a client in")
+            assert client.recv(timeout=5) == CLIENT
+            client.send("hello")
+            assert client.recv(timeout=5) == "hello"
+            server.process.send_signal(signal.SIGHUP)
+            assert _code_of_the_end(client) == 1012
+            again = wait_until(lambda: _connect(listen), message="back after a reload")
+            assert again.recv(timeout=5) == CLIENT
+            server.wait_for_output("reloaded")
+            server.process.send_signal(signal.SIGTERM)
+            assert _code_of_the_end(again) == 1001
+            assert server.process.wait(15) == 0
+
+
+def test_silence_does_not_end_a_connection_in_a_proxy() -> None:
+    """A peer that vanished is the server's to drop, and it has to come before the proxy."""
+    for file, directive in (
+        ("nginx.conf", "proxy_read_timeout"),
+        ("haproxy.cfg", "timeout tunnel"),
+    ):
+        found = re.search(rf"^\s*{directive} (\d+)d;?$", text_of(file), re.MULTILINE)
+        assert found, f"{file} has no {directive} in days"
+        assert int(found[1]) * 86_400 > 60 * Settings().dead_peer_timeout_s
+
+
+@pytest.mark.parametrize("file", PROGRAMS.values())
+def test_a_proxy_leads_nobody_to_the_admin_port(file: str) -> None:
+    settings = Settings()
+    lines = [line.split("#")[0] for line in text_of(file).splitlines()]
+    assert any(f"127.0.0.1:{settings.port}" in line for line in lines)
+    assert not any(f":{settings.admin_port}" in line for line in lines)
