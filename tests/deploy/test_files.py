@@ -145,6 +145,7 @@ def test_the_environment_file_has_settings_alone() -> None:
         if not line.startswith("#"):
             name, _, value = line.partition("=")
             setting = name.removeprefix("SWITCHBOARD_").lower()
-            assert hasattr(DEFAULTS, setting) and value, line
+            assert hasattr(DEFAULTS, setting), line
+            assert value, line
             assert "secret" not in setting
             assert "key" not in setting
