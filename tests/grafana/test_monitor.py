@@ -108,6 +108,7 @@ def monitor(env: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]
 
 
 @needs_prometheus
+@pytest.mark.timeout(100)
 @pytest.mark.parametrize("ends", ["Ctrl-C", "SIGTERM to the script"])
 def test_prometheus_alone_watches_a_server(tmp_path: Path, ends: str):
     """On the ports that it is told; it scrapes, has the rules, and leaves nothing when it ends."""
@@ -118,7 +119,7 @@ def test_prometheus_alone_watches_a_server(tmp_path: Path, ends: str):
     log = tmp_path / "log"
     command = [*SERVE, "--port", str(port), "--admin-port", str(admin_port)]
     with running(command, port), monitor({**env, **ports}, log) as process:
-        wait_until(watching.is_ready, message=log.read_text())
+        wait_until(watching.is_ready, 25, message="Prometheus is ready")
         target = f"http://127.0.0.1:{admin_port}/metrics"
         wait_until(lambda: target in watching.get("/api/v1/targets")[1])
         assert "SwitchboardDown" in watching.get("/api/v1/rules")[1]

@@ -113,7 +113,7 @@ def test_it_takes_no_long_time() -> None:
     floats = encode([chance.random() for _ in range(100_000)])
     mixed = encode([{"id": chance.getrandbits(40), "name": "abc"} for _ in range(30_000)])
     lists = b"\xdd" + (1_000_000).to_bytes(4) + b"\xdf\0\0\0\0" + b"\x90" * 999_999
-    for payload, most_s in ((floats, 0.1), (mixed, 0.5), (lists, 3.0)):
+    for payload, most_s in ((floats, 0.5), (mixed, 2.0), (lists, 12.0)):
         started_s = time.perf_counter()
         check_keys(payload)
         assert time.perf_counter() - started_s < most_s
