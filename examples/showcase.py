@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from examples.chat import add_chat
+from examples.socketio_app import add_socketio
 from server import App, WebSocket
 from server.auth import IsAuthenticated, JWTAuthentication
 
@@ -136,6 +137,7 @@ async def typed(ws: WebSocket) -> None:
 app.realtime("/realtime")
 app.serve_client()  # at /switchboard.js, for pages
 add_chat(app, "/rooms")  # a page for people, see examples/chat
+add_socketio(app)  # see examples/socketio_app.py
 
 # -- HTTP -----------------------------------------------------------------------------------------
 
@@ -169,7 +171,7 @@ async def token(request: Request) -> Response:
 def _routes() -> list[dict[str, Any]]:
     return [
         {"path": route.pattern.text, "about": _about(route), **_try(route)}
-        for route in app.websocket_list
+        for route in app.counted_routes
     ]
 
 
@@ -178,6 +180,8 @@ def _about(route: Any) -> str:
         return "Rooms, recovery and presence with no handler: docs/protocol.md has the frames"
     if route.pattern.text == "/rooms/realtime":
         return "The same, with hooks: for the chat at /rooms/"
+    if route.pattern.text == "/socket.io/{}":
+        return 'Socket.IO, for any of its clients. By hand: 40 enters, 42["join","lobby"] joins'
     return (route.view.__doc__ or "").strip()
 
 
@@ -188,12 +192,14 @@ def _try(route: Any) -> dict[str, Any]:
         "/chat/{channel}": "/chat/general?anonymous=1",
         "/ws/close/{code}": "/ws/close/4001",
         "/ws/connect": "/ws/connect?token=secret",
+        "/socket.io/{}": "/socket.io/?EIO=4&transport=websocket",
     }
     messages = {
         "/ws/json": '{"hello": ["world", 1]}',
         "/chat/{channel}": '"hello"',
         "/ws/typed": '{"player": "ada", "x": 3}',
         "/realtime": '{"type": "connect", "id": 1}',
+        "/socket.io/{}": "40",
         "/rooms/realtime": '{"type": "connect", "id": 1, "data": {"name": "ada"}}',
     }
     pattern = route.pattern.text

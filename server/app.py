@@ -25,7 +25,7 @@ from server.connections import Connections
 from server.draining import Drained, close_some, drain
 from server.handshake import Scope, route_path
 from server.hoarding import watching
-from server.http import build_http, call_mounted
+from server.http import build_http
 from server.ledger import Ledger, labels, private_ledger
 from server.lifespan import run_lifespan
 from server.limits import AdmissionLimits, ConnectionLimits, override
@@ -232,7 +232,7 @@ class App(RoomApp):
         self.runtime.adopt(ledger)
 
     def _make_private_ledger(self) -> Ledger:
-        routes = [route.pattern.text for route in self.websocket_list]
+        routes = [route.pattern.text for route in self.counted_routes]
         return private_ledger(labels(routes, self.close_codes))
 
     @property
@@ -295,8 +295,7 @@ class App(RoomApp):
         if scope["type"] != "websocket":
             served: Awaitable[None] = self._http_app()(scope, receive, send)
             return served
-        path = route_path(scope)
-        found = self.websocket_routes.find(path)
+        found = self.find_websocket(route_path(scope))
         refusal = runtime.refusal(scope)
         if refusal is not None:
             wanted = None if found is None else found[0]
@@ -304,9 +303,6 @@ class App(RoomApp):
         if found is not None:
             route, params = found
             return serve_connection(runtime, route, params, scope, receive, send)
-        mount = self.find_mount(path)
-        if mount is not None:
-            return call_mounted(mount, scope, receive, send)
         return refuse(runtime, None, NO_ROUTE, scope, receive, send)
 
     def _http_app(self) -> Any:
@@ -333,7 +329,7 @@ class App(RoomApp):
 
     async def _prepare(self) -> None:
         """Plan every route, so that a mistake shows at startup, and make app-scoped values."""
-        routes: list[WebSocketRoute | HTTPRoute] = [*self.websocket_list, *self.http_list]
+        routes: list[WebSocketRoute | HTTPRoute] = [*self.counted_routes, *self.http_list]
         for route in routes:
             plan = self.runtime.plan(route)
             for node in plan.all_nodes():

@@ -243,6 +243,18 @@ class Connection(Owned):
         Raises:
             RuntimeError: the handshake has been answered already.
         """
+        raw = [(b"content-type", b"application/json"), *accept_headers(headers)]
+        await self.answer(status, raw, json_bytes(body), close_code=close_code)
+
+    async def answer(
+        self,
+        status: int,
+        headers: list[tuple[bytes, bytes]],
+        body: bytes,
+        *,
+        close_code: int | None = None,
+    ) -> None:
+        """Do what `deny` does, with a body of any kind."""
         if self._phase is not Phase.CONNECTING:
             raise RuntimeError("deny() after the handshake was answered")
         self._phase = Phase.CLOSED
@@ -251,11 +263,10 @@ class Connection(Owned):
         if not self.has_denial_response:
             await self._send({"type": "websocket.close", "code": close_code or status})
             return
-        raw = [(b"content-type", b"application/json"), *accept_headers(headers)]
         await self._send(
-            {"type": "websocket.http.response.start", "status": status, "headers": raw}
+            {"type": "websocket.http.response.start", "status": status, "headers": headers}
         )
-        await self._send({"type": "websocket.http.response.body", "body": json_bytes(body)})
+        await self._send({"type": "websocket.http.response.body", "body": body})
 
     # -- close ---------------------------------------------------------------------------------
 

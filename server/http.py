@@ -18,7 +18,8 @@ from server.gate import refusal_response
 from server.handshake import Scope, route_path
 from server.health import health, readiness
 from server.injection import RequestValues
-from server.routes import HTTPRoute, Mount, Router
+from server.mounted import Mount
+from server.routes import HTTPRoute, Router
 from server.runtime import AppRuntime
 from server.transport import Receive, Send
 from workers.segment import Segment
@@ -133,18 +134,4 @@ class _Mounts(BaseRoute):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         mount: Mount = scope.pop("switchboard.mount")
-        await call_mounted(mount, scope, receive, send)
-
-
-async def call_mounted(mount: Mount, scope: Scope, receive: Receive, send: Send) -> None:
-    """Call a mounted app with its prefix in `root_path`, stripped from the path if it wants so."""
-    inner = dict(scope)
-    inner["root_path"] = scope.get("root_path", "") + mount.prefix
-    if mount.strips:
-        inner["path"] = route_path(scope)[len(mount.prefix) :] or "/"
-        raw = scope.get("raw_path")
-        if raw:
-            # The raw path is percent-encoded, so the prefix is as many segments, not characters.
-            segments = raw.split(b"/")[mount.prefix.count("/") + 1 :]
-            inner["raw_path"] = b"/" + b"/".join(segments)
-    await mount.app(inner, receive, send)
+        await mount.call(scope, receive, send)

@@ -103,7 +103,8 @@ async def routes_now(reference: str) -> list[str]:
 
 def websocket_templates(rows: list[dict[str, Any]]) -> list[str]:
     """Return the path templates that connections are counted by."""
-    return [row["path"] for row in rows if row["kind"] == "websocket"]
+    templates = {"websocket": "path", "mount": "websockets"}
+    return [row[templates[row["kind"]]] for row in rows if row["kind"] in templates]
 
 
 def describe_routes(app: Any) -> list[dict[str, Any]]:
@@ -125,7 +126,15 @@ def describe_routes(app: Any) -> list[dict[str, Any]]:
         {"kind": "http", "path": route.pattern.text, "view": route.name, "methods": route.methods}
         for route in sorted(app.http_list, key=lambda route: not route.pattern.is_static)
     ]
-    rows += [{"kind": "mount", "path": m.prefix or "/", "view": repr(m.app)} for m in app.mounts]
+    rows += [
+        {
+            "kind": "mount",
+            "path": mount.prefix or "/",
+            "websockets": mount.websocket.pattern.text,
+            "view": repr(mount.app),
+        }
+        for mount in app.mounts
+    ]
     return rows
 
 

@@ -68,7 +68,8 @@ def labels(routes: Iterable[str], close_codes: Iterable[int]) -> Labels:
         close_codes: those it declares beside the registered ones.
     """
     known = [*(code.value for code in CloseCode), *OWN_CODES]
-    return Labels([UNMATCHED, *routes], [*known, *close_codes], [*STATUSES])
+    # A route may be called like what is counted under a mount.
+    return Labels([*dict.fromkeys((UNMATCHED, *routes))], [*known, *close_codes], [*STATUSES])
 
 
 def private_ledger(names: Labels) -> "Ledger":

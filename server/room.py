@@ -143,8 +143,13 @@ def shadow_of(name: str) -> str:
     return _SHADOW + name
 
 
+def channel_of(name: str) -> str:
+    """Return the name of a room in which workers talk to each other; no user can name it either."""
+    return _SHADOW + _SHADOW + name
+
+
 def is_shadow(name: str) -> bool:
-    """Whether it is the name of a room's shadow."""
+    """Whether it is no name that a user could give: of a room's shadow, or of a channel."""
     return name.startswith(_SHADOW)
 
 

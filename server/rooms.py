@@ -8,7 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from server import slow
 from server.backlog import PATIENCE_S
@@ -34,6 +34,16 @@ RoomHandler = Callable[..., Awaitable[None] | None]
 EVENTS = ("join", "leave", "missed")
 
 
+class Listener(Protocol):
+    """What hears a room in a worker without being a connection."""
+
+    def heard(self, message: Message) -> bool:
+        """Take a message; True asks for a pause of about a millisecond before the next."""
+
+    def missed(self) -> None:
+        """Be told that messages were lost, because this worker was too far behind."""
+
+
 class Rooms:
     """The memberships of this worker's connections, and the delivery to them.
 
@@ -46,6 +56,7 @@ class Rooms:
         self._runtime = runtime
         self._bus: Bus | None = None
         self._live: dict[str, dict[WebSocket, None]] = {}
+        self._listeners: dict[str | None, Listener] = {}
         self._paused: set[tuple[WebSocket, str]] = set()  # they have missed messages
         self._kicking: dict[WebSocket, asyncio.Task[None]] = {}
         self._telling: set[asyncio.Task[None]] = set()
@@ -141,6 +152,24 @@ class Rooms:
         for name in left:
             await self._call("leave", ws, name)
 
+    async def attend(self, name: str, listener: Listener) -> None:
+        """Have what is published to a room heard in this worker, for as long as it lives.
+
+        Args:
+            name: from `channel_of`; the worker counts as a member.
+
+        Raises:
+            DirectoryFull: there is no place for another room.
+            JournalStalled: a stopped process holds the journal.
+        """
+        assert name not in self._listeners, "one listener a room"
+        self._listeners[name] = listener
+        try:
+            await self.bus.enter(name, None)
+        except BaseException:
+            del self._listeners[name]
+            raise
+
     def _drop(self, ws: "WebSocket", name: str) -> bool:
         if name not in ws._rooms:
             return False
@@ -218,6 +247,8 @@ class Rooms:
             targets = self._of_route(message.epoch)
         else:
             targets = self._live.get(message.room, ())
+            if (listener := self._listeners.get(message.room)) is not None:
+                return listener.heard(message)
         if message.excluded:
             ids = {id_text(*id) for id in message.excluded}
             targets = [ws for ws in targets if ws.id not in ids]
@@ -289,6 +320,9 @@ class Rooms:
 
     def _tell_missed(self, name: str | None) -> None:
         """Tell members that they have missed messages; see `App.on`."""
+        if (listener := self._listeners.get(name)) is not None:
+            listener.missed()
+            return
         members = list(self._live.get(name, ()) if name is not None else self._runtime.connections)
         where = "broadcasts" if name is None else f"room {name!r}"
         log.warning("%s: messages were lost to %d connections: too far behind", where, len(members))

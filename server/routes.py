@@ -11,7 +11,8 @@ from server.auth.access import Access
 from server.auth.guards import GuardLike
 from server.auth.identity import Backend
 from server.exceptions import RouteError
-from server.routing import Pattern, RouteTable, join_prefix
+from server.mounted import Mount
+from server.routing import Found, Pattern, RouteTable, join_prefix
 from server.websocket_route import (
     CloseCodes,
     RouteOptions,
@@ -35,15 +36,6 @@ class HTTPRoute:
     methods: tuple[str, ...]
     access: Access
     name: str
-
-
-@dataclass(frozen=True)
-class Mount:
-    """A foreign ASGI app under a prefix; `strips` tells whether it sees the prefix in its path."""
-
-    prefix: str
-    app: Any
-    strips: bool
 
 
 class Router:
@@ -184,7 +176,7 @@ class Router:
         for http_route in router.http_list:
             self._add_http(_with_prefix(http_route, prefix))
         for mount in router.mounts:
-            self._add_mount(replace(mount, prefix=prefix + mount.prefix))
+            self._add_mount(mount.under(prefix))
         router._included_in.append((self, prefix))
 
     def _reaches(self, router: "Router") -> bool:
@@ -193,20 +185,36 @@ class Router:
     def mount(self, prefix: str, app: Any) -> None:
         """Hand everything under `prefix` to an ASGI app that sees the path without the prefix.
 
-        Registered routes win over mounts, longer prefixes over shorter ones.
+        Registered routes win over mounts, longer prefixes over shorter ones. Its WebSockets are
+        connections of this server, on the route `PREFIX/{}`.
+
+        Raises:
+            RouteError: the prefix is none, or taken.
         """
-        self._add_mount(Mount(_check_mount(prefix), app, strips=True))
+        self._add_mount(Mount(prefix, app, strips=True))
 
     def mount_asgi(self, prefix: str, app: Any) -> None:
         """Hand everything under `prefix` to an ASGI app that sees the full path.
 
         `root_path` tells the app its prefix, as the ASGI specification has it.
         """
-        self._add_mount(Mount(_check_mount(prefix), app, strips=False))
+        self._add_mount(Mount(prefix, app, strips=False))
+
+    def find_websocket(self, path: str) -> Found[WebSocketRoute] | None:
+        """Return the route of a WebSocket: a registered one, else that of a mount."""
+        found = self.websocket_routes.find(path)
+        if found is None and (mount := self.find_mount(path)) is not None:
+            return Found(mount.websocket, {})
+        return found
+
+    @property
+    def counted_routes(self) -> list[WebSocketRoute]:
+        """The routes that connections are counted by: the registered ones, and those of mounts."""
+        return [*self.websocket_list, *(mount.websocket for mount in self.mounts)]
 
     def find_mount(self, path: str) -> Mount | None:
         """Return the mount with the longest prefix that contains `path`."""
-        found = [m for m in self.mounts if path == m.prefix or path.startswith(m.prefix + "/")]
+        found = [mount for mount in self.mounts if mount.contains(path)]
         return max(found, key=lambda mount: len(mount.prefix), default=None)
 
     # -- tables --------------------------------------------------------------------------------
@@ -246,7 +254,7 @@ class Router:
             raise RouteError(f"something is mounted at {mount.prefix or '/'!r} already")
         self.mounts.append(mount)
         for parent, prefix in self._included_in:
-            parent._add_mount(replace(mount, prefix=prefix + mount.prefix))
+            parent._add_mount(mount.under(prefix))
 
 
 R = TypeVar("R", WebSocketRoute, HTTPRoute)
@@ -254,9 +262,3 @@ R = TypeVar("R", WebSocketRoute, HTTPRoute)
 
 def _with_prefix(route: R, prefix: str) -> R:
     return replace(route, pattern=Pattern(join_prefix(prefix, route.pattern.text)))
-
-
-def _check_mount(prefix: str) -> str:
-    prefix = prefix.rstrip("/")
-    join_prefix(prefix, "/")
-    return prefix

@@ -29,6 +29,7 @@ _SAMPLE = 15  # one message in 16 is timed
 _AT = places(BUS)
 _CURSOR, _LATENCY, _LATENCY_SUM = _AT["cursor"], _AT["latency"], _AT["latency_sum_ns"]
 _NS = 1e9
+_NOBODY = -1  # the ticket of the worker itself
 
 log = logging.getLogger("switchboard.bus")
 
@@ -60,8 +61,11 @@ class Bus(Protocol):
     ) -> None:
         """Publish to the connections of a route (0: all), on all workers."""
 
-    async def enter(self, room: str, row: int) -> int:
-        """Enter a connection, by its row, as a member; returns a ticket for `leave`."""
+    async def enter(self, room: str, row: int | None) -> int:
+        """Enter a connection, by its row, as a member; returns a ticket for `leave`.
+
+        None: the worker itself, which counts as one more and is none of `members`.
+        """
 
     def leave(self, room: str, ticket: int) -> None:
         """End a membership, once."""
@@ -183,8 +187,8 @@ class SegmentBus(Publisher):
 
     # -- members ---------------------------------------------------------------------------------
 
-    async def enter(self, room: str, row: int) -> int:
-        """Enter a connection, by its row, as a member; returns a ticket for `leave`.
+    async def enter(self, room: str, row: int | None) -> int:
+        """Enter a connection, by its row, or this worker; returns a ticket for `leave`.
 
         Raises:
             ValueError: no name of a room.
@@ -203,7 +207,7 @@ class SegmentBus(Publisher):
             finally:
                 self._lock.release()
         try:
-            ticket = self._memberships.claim(local.entry, row)
+            ticket = _NOBODY if row is None else self._memberships.claim(local.entry, row)
         except BaseException:
             self._close_empty(local)
             raise
@@ -228,7 +232,8 @@ class SegmentBus(Publisher):
     def leave(self, room: str, ticket: int) -> None:
         """End a membership, once."""
         local = self._rooms[room]
-        self._memberships.free(ticket)
+        if ticket != _NOBODY:
+            self._memberships.free(ticket)
         local.members -= 1
         if local.members:
             self.directory.set_members(local.entry, self._slot, local.members)

@@ -20,11 +20,11 @@ from workers.room_tables import Kind
 
 @dataclass
 class _Room:
-    """A room as all see it; its members are (slot, ticket) with the connection's row."""
+    """A room as all see it; its members are (slot, ticket) with the connection's row, if any."""
 
     epoch: int
     last: int = 0
-    members: dict[tuple[int, int], int] = field(default_factory=dict)
+    members: dict[tuple[int, int], int | None] = field(default_factory=dict)
 
 
 class MemoryHub:
@@ -145,8 +145,8 @@ class MemoryBus:
         if self._turn is None:
             self._turn = asyncio.get_running_loop().call_soon(self._go_on)
 
-    async def enter(self, room: str, row: int) -> int:
-        """Enter a connection as a member; returns a ticket for `leave`."""
+    async def enter(self, room: str, row: int | None) -> int:
+        """Enter a connection, or this worker, as a member; returns a ticket for `leave`."""
         of_room, ticket = self.hub.room(room), next(self._tickets)
         self._seen.setdefault(room, of_room.last)
         self._members[room] += 1
@@ -180,7 +180,8 @@ class MemoryBus:
         found = self.hub.rooms.get(room)
         if found is None:
             return []
-        return [self.hub.rows[slot, row] for (slot, _), row in sorted(found.members.items())]
+        rows = {key: row for key, row in found.members.items() if row is not None}
+        return [self.hub.rows[slot, row] for (slot, _), row in sorted(rows.items())]
 
     def history(
         self,

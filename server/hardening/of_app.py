@@ -91,7 +91,7 @@ def _mounts(subject: Subject) -> Verdict:
     mounts = subject.app.mounts
     if mounts:
         return warn(
-            "other apps, to which no guard, origin check or limit of a connection applies",
+            "other apps, to which no guard and no origin check applies",
             "see what they do by themselves",
             mounts,
         )

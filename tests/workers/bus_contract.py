@@ -122,6 +122,23 @@ class BusContract:
             assert one.texts == ["1", "2", "3"]
             assert other.texts == ["1", "2", "3", "more"]
 
+    async def test_a_worker_may_hear_a_room_itself(self, world: World) -> None:
+        """It counts as a member and is none of those that can be named."""
+        with world(100) as buses:
+            one, other = map(Member, buses)
+            ticket = await one.bus.enter("a", None)
+            connection = await one.bus.enter("a", 1)
+            assert (other.bus.count("a"), len(other.bus.members("a"))) == (2, 1)
+            await say(other.bus, "for both")
+            await one.until_got(1)
+            one.bus.leave("a", connection)
+            await say(other.bus, "for the worker")
+            await one.until_got(2)
+            one.bus.leave("a", ticket)
+            assert other.bus.count("a") == 0
+            await say(other.bus, "for nobody")
+            assert one.texts == ["for both", "for the worker"]
+
     async def test_enter_while_another_task_enters_the_same_room(self, world: World) -> None:
         with world(100) as buses:
             one = Member(buses[0])

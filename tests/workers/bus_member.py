@@ -60,6 +60,9 @@ async def visit(member: Member, room: str, count: int) -> list[Visit]:
         member.got.clear()
         ticket = await member.bus.enter(room, 1)
         seen: Position = member.bus.seen(room)
+        # `enter` reads before it returns, and `seen` is behind what came with that.
+        assert [message.offset for message in member.got][-1:] in ([], [seen.offset])
+        member.got.clear()
         history = member.bus.history(room, until=seen.offset)
         assert not history or history[-1].offset == seen.offset
         await member.until_got(1 + number % 4)

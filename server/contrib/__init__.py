@@ -1,0 +1,1 @@
+"""Holds what joins other projects to Switchboard; each module needs an extra of its own."""

@@ -1,0 +1,153 @@
+"""Owns a client manager of python-socketio over our rooms: its rooms work across workers.
+
+The workers publish what they emit to a room of their own, which each of them hears; so every client
+of a Socket.IO room sees the same order, whichever worker it is on. What is sent to whom is
+python-socketio's matter.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncIterator
+from typing import Any
+
+from server.app import App
+from server.close_codes import CloseCode
+from server.mounted import OURS
+from server.room import channel_of
+from workers.publisher import Message
+
+try:
+    from socketio.async_pubsub_manager import AsyncPubSubManager
+except ImportError:
+    raise ImportError(
+        "server.contrib.socketio needs python-socketio: pip install 'switchboard-server[socketio]'"
+    ) from None
+
+log = logging.getLogger("switchboard.socketio")
+
+PAUSE_AT = 1_000  # messages that wait: then the journal keeps those that come
+LIMIT = 20_000  # a pause only slows what comes
+
+Packet = dict[str, Any]
+
+
+class BusManager(AsyncPubSubManager):  # type: ignore[misc]
+    """The clients of one worker, and the way to those of all others.
+
+    Give it as `client_manager` to one `socketio.AsyncServer`, and mount that in the same app.
+
+    Args:
+        app: the app in whose workers it runs.
+        channel: another name for each Socket.IO server of an app.
+        options: those of `socketio.AsyncPubSubManager`.
+
+    Example:
+        sio = socketio.AsyncServer(
+            async_mode="asgi", client_manager=BusManager(app), transports=["websocket"]
+        )
+        app.mount("/socket.io", socketio.ASGIApp(sio, socketio_path=None))
+    """
+
+    name = "switchboard"
+
+    def __init__(self, app: App, channel: str = "socketio", **options: Any) -> None:
+        super().__init__(channel=channel, **options)
+        self._rooms = app.runtime.rooms
+        self._room = channel_of(channel)
+        self._is_attending = False
+        self._entering = asyncio.Lock()
+        self._heard: deque[Message] = deque()
+        self._news = asyncio.Event()
+        self._handled = 0  # the offset of the last that was
+        self._waiting: dict[int, asyncio.Future[None]] = {}
+
+    # -- what python-socketio asks for -----------------------------------------------------------
+
+    async def connect(self, sid: str, namespace: str) -> Any:
+        """Take in a client, when this worker hears what the others emit."""
+        await self._attend()
+        return await super().connect(sid, namespace)
+
+    async def _publish(self, data: Packet) -> None:
+        """Publish to all workers; when it returns, the own clients have it queued.
+
+        Raises:
+            MessageTooLarge: it takes more than an eighth of the journal; nobody got it.
+            DirectoryFull, JournalStalled: as `Room.publish`.
+        """
+        published = await self._rooms.publish(self._room, self.json.dumps(data), None)
+        if not self._is_attending or published.offset <= self._handled:
+            return
+        waiting = self._waiting[published.offset] = asyncio.get_running_loop().create_future()
+        try:
+            await waiting
+        finally:
+            self._waiting.pop(published.offset, None)
+
+    async def _listen(self) -> AsyncIterator[Packet]:
+        """Yield what was published, and mark it as handled when the next is asked for."""
+        await self._attend()
+        while True:
+            while self._heard:
+                message = self._heard.popleft()
+                try:
+                    packet = self.json.loads(message.data)
+                    if packet["method"] == "emit" and packet["host_id"] == self.host_id:
+                        await super()._handle_emit(packet)  # its turn has come here, too
+                    else:
+                        yield packet
+                except Exception:
+                    log.exception("a Socket.IO event was not handed over")
+                self._done(message.offset)
+            self._news.clear()
+            await self._news.wait()
+
+    async def _handle_emit(self, message: Packet) -> None:
+        """Emit what another worker has published; the own comes by the same way."""
+        if message["host_id"] != self.host_id:
+            await super()._handle_emit(message)
+
+    # Code of the user runs in these, and may emit: whoever hears must not wait for it.
+
+    async def _handle_callback(self, message: Packet) -> None:
+        self.server.start_background_task(super()._handle_callback, message)
+
+    async def _handle_disconnect(self, message: Packet) -> None:
+        self.server.start_background_task(super()._handle_disconnect, message)
+
+    # -- what the worker hears -------------------------------------------------------------------
+
+    async def _attend(self) -> None:
+        async with self._entering:
+            if not self._is_attending:
+                await self._rooms.attend(self._room, self)
+                self._is_attending = True
+                # What was published before is not heard, and nobody need wait for it.
+                self._handled = self._rooms.bus.seen(self._room).offset
+
+    def heard(self, message: Message) -> bool:
+        """Take a message in its turn; see `rooms.Listener`."""
+        self._heard.append(message)
+        self._news.set()
+        if len(self._heard) > LIMIT:
+            self.missed()
+        return len(self._heard) > PAUSE_AT
+
+    def missed(self) -> None:
+        """Have all clients connect again: only so do they learn that something is missing."""
+        environs = self.server.environ.values()
+        clients = [environ["asgi.scope"][OURS] for environ in environs]
+        log.warning("Socket.IO events were lost to %d clients: too far behind", len(clients))
+        self._heard.clear()
+        for offset in [*self._waiting]:
+            self._done(offset)
+        code, reason = CloseCode.TRY_AGAIN_LATER, "missed messages"
+        for client in clients:
+            self.server.start_background_task(client.kick, code, reason)
+
+    def _done(self, offset: int) -> None:
+        self._handled = max(self._handled, offset)
+        waiting = self._waiting.pop(offset, None)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(None)
