@@ -112,13 +112,15 @@ fresh: venv-dev ## generated files match their sources
 		--requirements pyproject.toml --all-extras --group dev \
 		|| { echo "error: the lock files do not fit pyproject.toml; run: make lock" >&2; exit 1; }
 	@$(VENV)/bin/python -m docs.generate --check
+	@$(VENV)/bin/python -m grafana.builder --check
 
 fmt: venv-dev ## let ruff format, and mend what it can
 	$(VENV)/bin/python -m ruff check --fix-only $(SOURCES)
 	$(VENV)/bin/python -m ruff format $(SOURCES)
 
-docs: venv-dev ## write docs/reference/ from the code
+docs: venv-dev ## write docs/reference/ and grafana/dashboards/ from the code
 	$(VENV)/bin/python -m docs.generate
+	$(VENV)/bin/python -m grafana.builder
 
 ##@ Keep it
 # The other two follow the first, so that tests run on what is served. No address of a package index

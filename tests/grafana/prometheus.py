@@ -90,6 +90,16 @@ class Prometheus:
         result: list[dict[str, Any]] = json.loads(body)["data"]["result"]
         return result
 
+    def query_range(
+        self, expression: str, begin: float, end: float, step_s: float
+    ) -> list[dict[str, Any]]:
+        """Return the series of a query over time, from and to unix time."""
+        asked = {"query": expression, "start": begin, "end": end, "step": step_s}
+        status, body = self.get(f"/api/v1/query_range?{urlencode(asked)}")
+        assert status == 200, body
+        result: list[dict[str, Any]] = json.loads(body)["data"]["result"]
+        return result
+
     def alerts(self, state: str = "firing") -> dict[str, dict[str, str]]:
         """Return the annotations of the alerts in that state, by their names."""
         found = json.loads(self.get("/api/v1/alerts")[1])["data"]["alerts"]

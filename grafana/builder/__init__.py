@@ -1,0 +1,1 @@
+"""Makes the dashboards of grafana/dashboards from Python: `python -m grafana.builder`."""
