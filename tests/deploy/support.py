@@ -50,7 +50,7 @@ def config(name: str, folder: Path, listen: int, port: int, admin_port: int) -> 
         kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
         temporary = " ".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds)
         replaced = {
-            "listen 80;": f"listen 127.0.0.1:{listen};",
+            "listen 80 ": f"listen 127.0.0.1:{listen} ",
             "/run/nginx.pid": f"{folder}/nginx.pid",
             "/var/log/nginx": str(folder),
             "worker_processes auto;": "worker_processes 1;",
@@ -64,7 +64,8 @@ def config(name: str, folder: Path, listen: int, port: int, admin_port: int) -> 
         }
     else:
         replaced = {
-            "\n:80 {": f"\nhttp://127.0.0.1:{listen} {{",
+            # Its own port of administration is one for the machine, and here there are several.
+            "\n:80 {": f"\n{{\n\tadmin off\n}}\nhttp://127.0.0.1:{listen} {{",
             "health_port 9464": f"health_port {admin_port}",
         }
     return written(PROGRAMS[name], folder, {**ports, **replaced})

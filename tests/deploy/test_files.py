@@ -70,17 +70,15 @@ def test_the_probes_find_a_server_and_notice_when_it_is_gone() -> None:
     written_port = f":{DEFAULTS.admin_port}/"
     probes = _probes()
     assert all(written_port in command[-1] for command in probes.values())
-    run = {
-        name: [sys.executable, "-c", command[-1].replace(written_port, f":{admin}/")]
-        for name, command in probes.items()
-    }
+    run = {command[-1].replace(written_port, f":{admin}/") for command in probes.values()}
     with granian("tests.deploy.app:app", "--admin-port", str(admin)) as server:
         server.wait_for_output("ready")
-        for name, command in run.items():
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            assert done.returncode == 0, f"{name}: {done.stderr}"
-    for name, command in run.items():
-        assert subprocess.run(command, capture_output=True, check=False).returncode != 0, name
+        for code in run:
+            done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+            assert done.returncode == 0, f"{code}: {done.stderr}"
+    for code in run:
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert done.returncode != 0, code
 
 
 def test_kubernetes_waits_longer_than_a_drain_takes() -> None:

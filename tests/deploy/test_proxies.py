@@ -38,6 +38,15 @@ def _code_of_the_end(client: ClientConnection) -> int:
     return received.code if received is not None else 1006
 
 
+def _asks_after_s(listen: int) -> float:
+    """Return after how much silence the proxy asks whether its client is still there."""
+    command = [program("ss"), "-Htno", "state", "established", f"sport = :{listen}"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    timer = re.search(r"timer:\(keepalive,([\d.]+)(ms|sec)", shown)
+    assert timer, f"no keepalive: {shown}"
+    return float(timer[1]) / (1000 if timer[2] == "ms" else 1)
+
+
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_a_proxy_passes_messages_addresses_and_close_codes(name: str, tmp_path: Path) -> None:
     program(name)
@@ -50,6 +59,7 @@ def test_a_proxy_passes_messages_addresses_and_close_codes(name: str, tmp_path: 
         with serving(serve, tmp_path):
             client = wait_until(lambda: _connect(listen), message=f"{name} let a client in")
             assert client.recv(timeout=5) == CLIENT
+            assert _asks_after_s(listen) <= 30
             client.send("hello")
             assert client.recv(timeout=5) == "hello"
             server.process.send_signal(signal.SIGHUP)
@@ -63,7 +73,7 @@ def test_a_proxy_passes_messages_addresses_and_close_codes(name: str, tmp_path: 
 
 
 def test_silence_does_not_end_a_connection_in_a_proxy() -> None:
-    """A peer that vanished is the server's to drop, and it has to come before the proxy."""
+    """It is the server's to judge; vanished clients are the proxy's, who is the server's peer."""
     for file, directive in (
         ("nginx.conf", "proxy_read_timeout"),
         ("haproxy.cfg", "timeout tunnel"),
@@ -71,6 +81,10 @@ def test_silence_does_not_end_a_connection_in_a_proxy() -> None:
         found = re.search(rf"^\s*{directive} (\d+)d;?$", text_of(file), re.MULTILINE)
         assert found, f"{file} has no {directive} in days"
         assert int(found[1]) * 86_400 > 60 * Settings().dead_peer_timeout_s
+    assert "\n        listen 80 so_keepalive=30s:7s:4;" in text_of("nginx.conf")
+    haproxy = text_of("haproxy.cfg")
+    for line in ("option clitcpka", "clitcpka-idle 30s", "clitcpka-intvl 7s", "clitcpka-cnt 4"):
+        assert f"\n    {line}\n" in haproxy
 
 
 @pytest.mark.parametrize("file", PROGRAMS.values())
