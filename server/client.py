@@ -257,13 +257,19 @@ class Client(Emitter):
             room.on_connected()
 
     async def _read(self, ws: ClientConnection) -> None:
-        with suppress(ConnectionClosed):
+        problem = ClientError("lost", "the connection was lost", retry=True)
+        try:
             async for data in ws:
-                self._take(msgspec.json.decode(data))
+                self._take(_frame_of(data))
+        except ConnectionClosed:
+            pass
+        except ClientError as error:
+            problem = error
         for answer in self._requests.values():
             if not answer.done():
-                error = ClientError("lost", "the connection was lost", retry=True)
-                answer.set_exception(error)
+                answer.set_exception(problem)
+        if problem.code != "lost":
+            raise problem
 
     def _take(self, frame: Event) -> None:
         self._is_heard = True
@@ -336,3 +342,18 @@ async def _value_of(given: Any) -> Any:
     """Call what is a function, and await what it returns."""
     value = given() if callable(given) else given
     return await value if inspect.isawaitable(value) else value
+
+
+def _frame_of(data: str | bytes) -> Event:
+    """Return a frame.
+
+    Raises:
+        ClientError: it is none: whatever is there, it does not speak the protocol.
+    """
+    try:
+        frame = msgspec.json.decode(data, type=Event)
+    except msgspec.DecodeError:
+        frame = {}
+    if not isinstance(frame.get("type"), str):
+        raise ClientError("protocol", f"what came is no frame of {SUBPROTOCOL}", retry=True)
+    return frame

@@ -64,6 +64,16 @@ class Emitter {
 
 const reportError = globalThis.reportError?.bind(globalThis) ?? ((error) => console.error(error));
 
+/** A frame, or null for what is none. */
+function frameOf(data) {
+  try {
+    const frame = JSON.parse(data);
+    return typeof frame?.type === "string" ? frame : null;
+  } catch {
+    return null;
+  }
+}
+
 /**
  * A connection that comes back by itself.
  *
@@ -86,6 +96,7 @@ export class Client extends Emitter {
   #openedAt = 0;
   #timers = {};
   #isHeard = true;
+  #isOpened = false; // the handshake was accepted
   #refusal = null;
 
   constructor(url, options = {}) {
@@ -157,18 +168,25 @@ export class Client extends Emitter {
     this.#become("connecting");
     const socket = new this.#options.WebSocket(this.#url, [SUBPROTOCOL]);
     this.#socket = socket;
+    this.#isOpened = false;
     this.#timers.connect = setTimeout(() => this.#drop(socket, "no connection in time"), this.#options.connectTimeoutMs);
     socket.onopen = () => this.#introduce(socket);
+    // A browser does not tell its page why there is no connection; `ws` does.
+    let problem = "the server is not there, or does not let us in";
     socket.onmessage = ({ data }) => {
-      if (socket === this.#socket) this.#take(JSON.parse(data));
+      if (socket !== this.#socket) return;
+      const frame = frameOf(data);
+      if (frame) this.#take(frame);
+      else this.#drop(socket, `what came is no frame of ${SUBPROTOCOL}`);
     };
-    socket.onerror = () => {}; // `close` follows
+    socket.onerror = ({ message }) => { if (message) problem = message; }; // `close` follows
     socket.onclose = ({ code, reason }) => {
-      if (socket === this.#socket) this.#lose(code, reason);
+      if (socket === this.#socket) this.#lose(code, reason || (this.#isOpened ? "" : problem));
     };
   }
 
   async #introduce(socket) {
+    if (socket === this.#socket) this.#isOpened = true;
     try {
       const { data, getToken } = this.#options;
       const fields = { data: typeof data === "function" ? await data() : data };

@@ -29,3 +29,11 @@ async def close(ws: WebSocket, code: int) -> None:
     await ws.send_json({**answer, "ping_interval_s": 25, "timeout_s": 75})
     await asyncio.sleep(0.02)
     await ws.close(code, f"as asked: {code}")
+
+
+@app.websocket("/babble")
+async def babble(ws: WebSocket) -> None:
+    """Speak another language."""
+    await ws.accept(subprotocol="switchboard.v1")
+    await ws.send_text("this is no JSON")
+    await ws.receive_text()

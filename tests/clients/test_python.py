@@ -198,6 +198,17 @@ async def test_a_wrong_path_is_final(server: Server) -> None:
             await client.room("r").join()
 
 
+async def test_an_endpoint_that_speaks_another_language_is_tried_again(server: Server) -> None:
+    client = Client(f"{server.url}/babble", first_backoff_s=0.01)
+    states: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
+    client.on("state", lambda event: states.put_nowait((event["state"], event["reason"])))
+    async with client, asyncio.timeout(10):
+        for _ in range(2):
+            while (state := await states.get())[0] != "waiting":
+                pass
+            assert state[1] == "what came is no frame of switchboard.v1"
+
+
 async def test_a_forbidden_room_is_an_error(server: Server) -> None:
     async with realtime(server) as client:
         with pytest.raises(ClientError) as refused:
