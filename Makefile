@@ -34,7 +34,7 @@ MEASURED = $(filter-out 0,$(COVER))
 
 .DEFAULT_GOAL := help
 .SUFFIXES:
-.PHONY: help serve bench loadtest capacity monitor test test-browser soak cover check lint types imports spell fresh fmt docs lock clean \
+.PHONY: help serve bench loadtest capacity monitor test test-browser soak cover check lint types imports spell fresh configs fmt docs generate lock clean \
 	venv-run venv-dev venv-bench
 
 ##@ Run
@@ -81,7 +81,7 @@ test: venv-dev ## run TESTS; with COVER=1 also measure and judge their coverage
 		--include=$(subst $(space),$(comma),$(FULLY_COVERED)))
 
 soak: venv-dev ## the tests of the whole server in their long form: thousands of connections
-	SWITCHBOARD_SOAK=1 $(VENV)/bin/python -m pytest -n 0 $(or $(TESTS),tests/system) $(ARGS)
+	SWITCHBOARD_SOAK=1 $(VENV)/bin/python -m pytest -n 0 $(or $(TESTS),tests/system tests/deploy/test_proxies.py) $(ARGS)
 
 test-browser: TESTS := tests/browser
 test-browser: test ## those that need Chromium: the chat, and what else is a page
@@ -89,7 +89,7 @@ test-browser: test ## those that need Chromium: the chat, and what else is a pag
 cover: COVER := 1
 cover: test ## the same as `make test COVER=1`
 
-check: lint types imports spell fresh ## all that can be judged without running the code
+check: lint types imports spell fresh configs ## all that can be judged without running the code
 
 lint: venv-dev ## ruff: mistakes and format
 	$(VENV)/bin/python -m ruff check $(SOURCES)
@@ -114,11 +114,17 @@ fresh: venv-dev ## generated files match their sources
 	@$(VENV)/bin/python -m docs.generate --check
 	@$(VENV)/bin/python -m grafana.builder --check
 
+# As far as the programs are here; `-rs` says which are not. CI has them all.
+configs: venv-dev ## the files of grafana/ and examples/deploy, by the programs that read them
+	$(VENV)/bin/python -m pytest -n 0 -q -rs -m config tests/grafana tests/deploy
+
 fmt: venv-dev ## let ruff format, and mend what it can
 	$(VENV)/bin/python -m ruff check --fix-only $(SOURCES)
 	$(VENV)/bin/python -m ruff format $(SOURCES)
 
-docs: venv-dev ## write docs/reference/ and grafana/dashboards/ from the code
+docs: generate
+
+generate: venv-dev ## write docs/reference/ and grafana/dashboards/ from the code
 	$(VENV)/bin/python -m docs.generate
 	$(VENV)/bin/python -m grafana.builder
 

@@ -81,7 +81,7 @@ _NOW = Row(
                 {1: YELLOW, 100: RED},
             ),
             Query(
-                "sum(route_status:ws_handshakes_rejected:increase5m{target}) or vector(0)",
+                "round(sum(route_status:ws_handshakes_rejected:increase5m{target})) or vector(0)",
                 "refused",
             ),
         ),

@@ -21,12 +21,12 @@ def opens_and_closes() -> Builder[Panel]:
     return lines(
         Text(
             "Opens and closes a second",
-            "Connections accepted, and connections that ended (on average of five minutes). As long"
-            " as both are equal, the number of connections stays.",
+            "Connections accepted, and connections that ended. While both are equal, the number of"
+            " connections stays. The first close with a code is not seen here: see below.",
             "ops",
         ),
         Query("sum(rate(ws_connections_opened_total{route}[rate]))", "opened"),
-        Query("sum(route:ws_connections_closed:increase5m{route}) / 300 or vector(0)", "closed"),
+        Query("sum(rate(ws_connections_closed_total{route}[rate])) or vector(0)", "closed"),
     )
 
 

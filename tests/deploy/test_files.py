@@ -119,6 +119,7 @@ def test_the_unit_gives_a_drain_its_time() -> None:
     assert int(unit["TimeoutStartSec"]) > DEFAULTS.ready_timeout_s
 
 
+@pytest.mark.config
 def test_systemd_understands_the_unit(tmp_path: Path) -> None:
     replaced = {"/opt/switchboard/.venv/bin/python": sys.executable}
     unit = written("switchboard.service", tmp_path, replaced)

@@ -1,5 +1,6 @@
 """nginx, HAProxy and Caddy with the files of examples/deploy, in front of a real server."""
 
+import os
 import re
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from tests.support.processes import wait_until
 from tests.support.servers import free_port, granian
 
 pytestmark = pytest.mark.e2e
+IDLE_S = 70 if os.environ.get("SWITCHBOARD_SOAK") == "1" else 2
 CLIENT = "127.0.0.5"  # not the proxy's address, so that the two can be told apart
 
 
@@ -47,6 +49,18 @@ def _asks_after_s(listen: int) -> float:
     return float(timer[1]) / (1000 if timer[2] == "ms" else 1)
 
 
+def assert_accepted(check: list[str]) -> None:
+    checked = subprocess.run(check, capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+@pytest.mark.config
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_proxy_takes_its_file(name: str, tmp_path: Path) -> None:
+    check, _ = commands(name, config(name, tmp_path, free_port(), free_port(), free_port()))
+    assert_accepted(check)
+
+
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_a_proxy_passes_messages_addresses_and_close_codes(name: str, tmp_path: Path) -> None:
     program(name)
@@ -54,8 +68,7 @@ def test_a_proxy_passes_messages_addresses_and_close_codes(name: str, tmp_path: 
     arguments = ("--trusted-proxies", "127.0.0.1", "--drain-s", "1", "--admin-port", str(admin))
     with granian("tests.deploy.app:app", *arguments) as server:
         check, serve = commands(name, config(name, tmp_path, listen, server.port, admin))
-        checked = subprocess.run(check, capture_output=True, text=True, check=False)
-        assert checked.returncode == 0, checked.stdout + checked.stderr
+        assert_accepted(check)
         with serving(serve, tmp_path):
             client = wait_until(lambda: _connect(listen), message=f"{name} let a client in")
             assert client.recv(timeout=5) == CLIENT
@@ -70,6 +83,24 @@ def test_a_proxy_passes_messages_addresses_and_close_codes(name: str, tmp_path: 
             server.process.send_signal(signal.SIGTERM)
             assert _code_of_the_end(again) == 1001
             assert server.process.wait(15) == 0
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.timeout(IDLE_S + 60)
+def test_a_long_silence_ends_nothing(name: str, tmp_path: Path) -> None:
+    """`make soak` is silent for longer than the proxies are patient by default, which is 60 s."""
+    program(name)
+    listen, admin = free_port(), free_port()
+    with granian("tests.deploy.app:app", "--admin-port", str(admin)) as server:
+        _, serve = commands(name, config(name, tmp_path, listen, server.port, admin))
+        with serving(serve, tmp_path):
+            client = wait_until(lambda: _connect(listen), message=f"{name} let a client in")
+            client.recv(timeout=5)
+            with pytest.raises(TimeoutError):
+                client.recv(timeout=IDLE_S)
+            client.send("still here")
+            assert client.recv(timeout=5) == "still here"
+            client.close()
 
 
 def test_silence_does_not_end_a_connection_in_a_proxy() -> None:

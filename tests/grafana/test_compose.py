@@ -18,6 +18,7 @@ COMPOSE = load(GRAFANA / "compose.yml")["services"]
 PROVISIONING = GRAFANA / "provisioning"
 
 
+@pytest.mark.config
 @pytest.mark.skipif(
     shutil.which("docker-compose") is None,
     reason="no docker-compose: apt-get install docker-compose has it",

@@ -4,16 +4,19 @@
 """
 
 import math
+import os
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.grafana.dashboards import Panel, panels
-from tests.grafana.prometheus import SPEED, Prometheus, faster, needs_prometheus, prometheus
+from tests.grafana.dashboards import Panel, dashboards, panels
+from tests.grafana.pictures import Ask, draw
+from tests.grafana.prometheus import SPEED, faster, needs_prometheus, prometheus
 from tests.grafana.rules import CONFIG, load
 from tests.grafana.scenes import Scenes, served
+from tests.support.servers import ROOT
 
 pytestmark = [pytest.mark.e2e, needs_prometheus, pytest.mark.timeout(180)]
 
@@ -26,14 +29,25 @@ async def test_every_panel_shows_something(tmp_path: Path, subtests: pytest.Subt
         with prometheus(folder, admin_port) as watching:
             await Scenes(server, watching, app).play()
             end = time.time()
+
+            def ask(query: str) -> list[dict[str, Any]]:
+                return watching.query_range(faster(query), begin, end, step_s())
+
             for panel in panels():
                 with subtests.test(panel=str(panel)):
-                    check(panel, watching, begin, end)
+                    check(panel, ask)
+            if os.environ.get("SWITCHBOARD_SCREENSHOTS"):
+                for name, board in dashboards().items():
+                    draw(
+                        board,
+                        ask,
+                        ROOT / "docs" / "images" / f"dashboard-{name.removeprefix('ws-')}.png",
+                    )
 
 
-def check(panel: Panel, watching: Prometheus, begin: float, end: float) -> None:
+def check(panel: Panel, ask: Ask) -> None:
     for query in panel.queries:
-        values = numbers(watching.query_range(faster(query), begin, end, step_s()))
+        values = numbers(ask(query))
         assert values, f"nothing came of {query}"
         assert all(math.isfinite(value) for value in values), query
         assert any(value > 0 for value in values), f"only zeros came of {query}"

@@ -68,6 +68,7 @@ def run_cases(folder: Path, interval_s: int, cases: list[Case]) -> str:
     return "" if done.returncode == 0 else done.stdout + done.stderr
 
 
+@pytest.mark.config
 @needs_promtool
 def test_promtool_takes_the_configuration():
     done = promtool("check", "config", CONFIG)
