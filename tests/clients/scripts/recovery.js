@@ -7,7 +7,8 @@ const offsets = [];
 const listener = open({ firstBackoffMs: 100 });
 const ear = listener.room(room);
 ear.on("message", ({ data, offset }) => { heard.push(data.number); offsets.push(offset); });
-ear.on("joined", (joined) => tell("joined", joined));
+let returns = 0;
+ear.on("joined", (joined) => { tell("joined", joined); if (joined.returning) returns += 1; });
 await ear.join();
 const speaker = open({ firstBackoffMs: 100 });
 const mouth = speaker.room(room);
@@ -25,7 +26,7 @@ for (let number = 0; number < count;) {
   }
 }
 const until = Date.now() + 20_000;
-while ((ear.offset ?? 0) < last && Date.now() < until) await sleep(20);
+while (((ear.offset ?? 0) < last || !returns) && Date.now() < until) await sleep(20);
 tell("heard", { heard, offsets });
 listener.close();
 speaker.close();
