@@ -20,7 +20,7 @@ from benchmarks import cpu
 from benchmarks.echo import probe
 from benchmarks.targets import OURS
 from benchmarks.traffic import SMALLEST_SIZE
-from benchmarks.workloads import TWO_WORKERS
+from benchmarks.workloads import TWO_WORKERS, UNAWAITED
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -71,21 +71,28 @@ def _ours(name: str, title: str, workers: int) -> Server:
     )
 
 
+def _granian(name: str, title: str, app: str) -> Server:
+    return Server(
+        name=name,
+        title=f"{title}, one worker",
+        arguments=(
+            *("-m", "granian", f"benchmarks.apps.granian_app:{app}", "--interface", "asgi"),
+            *("--loop", "uvloop", "--workers", "1", "--host", "127.0.0.1", "--port", "{port}"),
+        ),
+        modules=("granian", "uvloop"),
+        distributions=("granian", "uvloop"),
+    )
+
+
 SERVERS = {
     server.name: server
     for server in (
         _ours(OURS, "this project: routes as `serve` runs them by default, one worker", 1),
         _ours(TWO_WORKERS, "the same with two workers, which share the core of the server", 2),
-        Server(
-            name="granian-bare",
-            title="bare ASGI (await receive, await send) on granian with uvloop, one worker",
-            arguments=(
-                *("-m", "granian", "benchmarks.apps.granian_app:app", "--interface", "asgi"),
-                *("--loop", "uvloop", "--workers", "1", "--host", "127.0.0.1", "--port", "{port}"),
-            ),
-            modules=("granian", "uvloop"),
-            distributions=("granian", "uvloop"),
+        _granian(
+            "granian-bare", "bare ASGI (await receive, await send) on granian with uvloop", "app"
         ),
+        _granian(UNAWAITED, "the same, and nobody waits for a room's sends: a floor", "unawaited"),
         Server(
             name="starlette-uvicorn",
             title="a Starlette route on uvicorn with uvloop and websockets-sansio (its default)",

@@ -14,6 +14,7 @@ from benchmarks.targets import OURS, Measure, Target
 from benchmarks.traffic import MakeLoad
 
 TWO_WORKERS = f"{OURS}-2-workers"
+UNAWAITED = "granian-unawaited"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,14 @@ def _same(traffic: Traffic, servers: Sequence[str]) -> tuple[Case, ...]:
     return tuple(Case(server, server, traffic) for server in servers)
 
 
+def _rooms(prefix: str, server: str) -> tuple[Case, Case]:
+    """Rooms of ten and a room of 200 on a server."""
+    return (
+        Case(f"{prefix}rooms-of-10", server, SMALL_ROOMS),
+        Case(f"{prefix}room-of-200", server, FANOUT),
+    )
+
+
 _ALL = (OURS, "granian-bare", "starlette-uvicorn", "picows", "django-bolt")
 
 WORKLOADS = {
@@ -104,12 +113,13 @@ WORKLOADS = {
             title="one of 200 members of a room publishes; each message is delivered to all",
             unit="delivery",
             units="deliveries",
-            cases=_same(FANOUT, _ALL),
+            cases=_same(FANOUT, (*_ALL, UNAWAITED)),
             targets=(
                 Target("picows", 1.25),
                 Target("granian-bare", 0.2),
                 Target("django-bolt", 0.15),
                 Target("starlette-uvicorn"),
+                Target(UNAWAITED),
             ),
             is_default=True,
         ),
@@ -149,8 +159,18 @@ WORKLOADS = {
             title="5,000 members of rooms of 10, each of which publishes, and one room of 200",
             unit="delivery",
             units="deliveries",
-            cases=(Case("rooms-of-10", OURS, SMALL_ROOMS), Case("room-of-200", OURS, FANOUT)),
-            targets=(Target("room-of-200", 1.3, case="rooms-of-10"),),
+            cases=(
+                *_rooms("", OURS),
+                *_rooms("picows-", "picows"),
+                *_rooms(f"{UNAWAITED}-", UNAWAITED),
+            ),
+            targets=(
+                Target("room-of-200", 1.3, case="rooms-of-10"),
+                Target("picows-room-of-200", case="picows-rooms-of-10"),
+                Target(f"{UNAWAITED}-room-of-200", case=f"{UNAWAITED}-rooms-of-10"),
+                Target("picows-rooms-of-10", case="rooms-of-10"),
+                Target(f"{UNAWAITED}-rooms-of-10", case="rooms-of-10"),
+            ),
         ),
         Workload(
             name="handshakes",

@@ -16,6 +16,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -209,6 +210,18 @@ def prepare(assignment: Assignment) -> None:
             raise SystemExit(EXIT_FAILED)
         if assignment.task.merge_pages and prctl(_PR_SET_MEMORY_MERGE, 1, 0, 0, 0) != 0:
             log.warning("--merge-pages: this kernel cannot do it (Linux 6.4 with KSM can)")
+    take_long_turns()
+
+
+def take_long_turns() -> None:
+    """Have threads that this process wakes wait for a core, instead of taking that of the waker.
+
+    Before any other thread is started, so that all of them inherit it. A policy that the process
+    was given on purpose stays. See docs/adr/0009-workers-are-batch-processes.md.
+    """
+    if sys.platform == "linux" and os.sched_getscheduler(0) == os.SCHED_OTHER:
+        with suppress(OSError):  # a sandbox may forbid it, and all works without
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def tune_garbage_collection() -> None:

@@ -1,7 +1,12 @@
-"""Owns the bare ASGI application under test: await receive, await send, and nothing else."""
+"""Owns the bare ASGI application under test: await receive, await send, and nothing else.
+
+`unawaited` is the same without awaiting the sends of a room, which granian starts when they are
+called. No server could be made of that: nothing bounds what waits for a slow member, and two sends to
+a member may change places. It is what a room costs on granian at the least.
+"""
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 Event = dict[str, Any]
@@ -13,6 +18,18 @@ rooms: defaultdict[str, set[Send]] = defaultdict(set)
 
 async def app(scope: Event, receive: Receive, send: Send) -> None:
     """Serve WebSockets on /echo and /room/{name}; refuse whatever else comes."""
+    await _serve(scope, receive, send, room)
+
+
+async def unawaited(scope: Event, receive: Receive, send: Send) -> None:
+    """Do the same with rooms whose sends nobody waits for."""
+    await _serve(scope, receive, send, hasty_room)
+
+
+Room = Callable[[str, Receive, Send], Coroutine[Any, Any, None]]
+
+
+async def _serve(scope: Event, receive: Receive, send: Send, room: Room) -> None:
     if scope["type"] == "lifespan":
         await receive()
         await send({"type": "lifespan.startup.complete"})
@@ -42,4 +59,17 @@ async def room(name: str, receive: Receive, send: Send) -> None:
         message = {"type": "websocket.send", "text": event["text"]}
         for member in tuple(members):
             await member(message)
+    members.discard(send)
+
+
+async def hasty_room(name: str, receive: Receive, send: Send) -> None:
+    """Send every text to all members, and wait for nobody."""
+    await receive()
+    await send({"type": "websocket.accept"})
+    members = rooms[name]
+    members.add(send)
+    while (event := await receive())["type"] == "websocket.receive":
+        message = {"type": "websocket.send", "text": event["text"]}
+        for member in tuple(members):
+            member(message)  # granian has started it
     members.discard(send)

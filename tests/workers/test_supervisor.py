@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -103,6 +104,20 @@ def test_equal_pages_are_merged_when_asked_for(project: Project) -> None:
             if "ksm_merge_any:" not in merges:
                 pytest.skip("this kernel does not show ksm_merge_any")
             assert merges["ksm_merge_any:"] == shown
+
+
+@pytest.mark.parametrize(("given", "kept"), [(os.SCHED_OTHER, False), (os.SCHED_IDLE, True)])
+def test_all_threads_of_workers_take_long_turns(project: Project, given: int, kept: bool) -> None:
+    """They are batch processes, unless the server was given a policy; the supervisor is none."""
+    code = "import os, sys; os.sched_setscheduler(0, int(sys.argv[1]), os.sched_param(0)); "
+    code += "os.execv(sys.argv[2], sys.argv[2:])"
+    with serving(project, before=(sys.executable, "-c", code, str(given))) as server:
+        connect(server.port, "/pid").drop()  # granian's threads are there
+        assert os.sched_getscheduler(server.process.pid) == given
+        for worker in all_workers(server, 2):
+            threads = [int(thread) for thread in os.listdir(f"/proc/{worker}/task")]
+            policies = {os.sched_getscheduler(thread) for thread in threads}
+            assert len(threads) > 1 and policies == {given if kept else os.SCHED_BATCH}
 
 
 def test_a_killed_worker_is_replaced(project: Project) -> None:
