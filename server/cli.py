@@ -38,6 +38,7 @@ from workers.preflight import (
     claim_address,
     file_limit_warning,
     local_address,
+    merge_warning,
 )
 from workers.process import Task
 from workers.segment import SegmentError
@@ -115,7 +116,8 @@ def _sizes(settings: Settings, rows: list[dict[str, Any]]) -> Sizes:
 
 
 def _warn(settings: Settings) -> None:
-    for warning in (file_limit_warning(), backlog_warning(settings.backlog)):
+    merges = merge_warning() if settings.merge_pages else None
+    for warning in (file_limit_warning(), backlog_warning(settings.backlog), merges):
         if warning is not None:
             _say(f"warning: {warning}")
 
@@ -260,6 +262,8 @@ def _announce(
     lines += [f"  route   ws://{authority}{path}" for path in sockets[:10]]
     if len(sockets) > 10:
         lines.append(f"  ...     {len(sockets) - 10} more: python -m server routes {app}")
+    mounts = [row["path"] for row in rows if row["kind"] == "mount"]
+    lines += [f"  mount   http://{authority}{path}" for path in mounts[:10]]
     lines.append(f"  admin   http://{_authority(admin_host, admin_port)}/metrics")
     lines += ["  stop    Ctrl-C", ""]
     print("\n".join(lines), flush=True)

@@ -96,6 +96,7 @@ class Client(Emitter):
         self._end: ClientError | None = None
         self._retry_after_s = 0.0
         self._is_heard = True
+        self._settled = asyncio.Event()  # it is not connecting: it has, or could not
         self._task: asyncio.Task[None] | None = None
         self._helpers: set[asyncio.Task[None]] = set()
 
@@ -135,11 +136,15 @@ class Client(Emitter):
     # -- requests ------------------------------------------------------------------------------
 
     async def request(self, kind: str, **fields: Any) -> Event:
-        """Send a request and return its answer.
+        """Send a request and return its answer; while it is connecting, wait for that first.
 
         Raises:
             ClientError: the answer is an error, or there was none.
         """
+        if self.state == "connecting":
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._timeout_s):
+                    await self._settled.wait()
         if self.state != "open":
             if self._end is not None:
                 raise self._end
@@ -335,6 +340,10 @@ class Client(Emitter):
     def _become(self, state: State, reason: str = "", retry_in_s: float = 0.0) -> None:
         if self.state != "closed":
             self.state = state
+            if state == "connecting":
+                self._settled.clear()
+            else:
+                self._settled.set()
             self.emit("state", state=state, reason=reason, retry_in_s=retry_in_s)
 
 

@@ -137,7 +137,8 @@ class Room(Emitter):
     async def publish(self, data: Any) -> tuple[str, int]:
         """Publish; returns the epoch and the offset.
 
-        It is not kept for later. After the codes `lost` and `timeout` it may have been published.
+        While the client connects it waits for that, but is not kept for later. After the codes
+        `lost` and `timeout` it may have been published.
 
         Raises:
             ClientError: as `Client.request`.

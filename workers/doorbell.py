@@ -16,7 +16,6 @@ from workers.directories import socket_path
 
 MAX_BYTES = 32 * 1024
 
-_DATAGRAMS_A_TURN = 64  # then the loop goes on with what else it has
 _RETRY_S = 0.002
 _IDS_BYTES = MAX_BYTES - 1024  # the rest is for the reason and the frame
 _ID_FRAME_BYTES = 3  # msgpack: at most this stands before a string of up to 64 KiB
@@ -53,6 +52,7 @@ class Doorbell:
         self._path = socket_path(directory, slot)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._handler: Callable[[Message], None] | None = None
+        self._buffer = memoryview(bytearray(MAX_BYTES + 1))
         self._path.unlink(missing_ok=True)  # the slot's last worker may have been killed
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:
@@ -69,18 +69,18 @@ class Doorbell:
         loop.add_reader(self._socket.fileno(), self._read)
 
     def _read(self) -> None:
+        """Take one message; if there are more, the loop calls again after what else it has."""
         assert self._handler is not None
-        for _ in range(_DATAGRAMS_A_TURN):
-            try:
-                data = self._socket.recv(MAX_BYTES + 1)
-            except (BlockingIOError, InterruptedError):
-                return
-            try:
-                message = _decode(data)
-            except msgspec.DecodeError as error:
-                log.warning("dropped a datagram of %d bytes: %s", len(data), error)
-                continue
-            self._handler(message)
+        try:
+            size_bytes = self._socket.recv_into(self._buffer)
+        except (BlockingIOError, InterruptedError):
+            return
+        try:
+            message = _decode(self._buffer[:size_bytes])
+        except msgspec.DecodeError as error:
+            log.warning("dropped a datagram of %d bytes: %s", size_bytes, error)
+            return
+        self._handler(message)
 
     def close(self) -> None:
         """Stop listening and remove the socket; may be called again."""

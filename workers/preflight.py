@@ -106,6 +106,17 @@ def backlog_warning(backlog: int) -> str | None:
     )
 
 
+def merge_warning(run: Path = Path("/sys/kernel/mm/ksm/run")) -> str | None:
+    """Return a warning if the kernel merges no pages, whatever workers ask for, else None."""
+    try:
+        state = run.read_text().strip()
+    except OSError:
+        return "--merge-pages does nothing: this kernel has no KSM"
+    if state == "1":
+        return None
+    return f"--merge-pages does nothing while KSM is off; as root: echo 1 > {run}"
+
+
 def check_memory(base: Path, size_bytes: int) -> None:
     """See whether what the processes share fits into its file system.
 

@@ -1,8 +1,8 @@
 """Owns the bare ASGI application under test: await receive, await send, and nothing else.
 
 `unawaited` is the same without awaiting the sends of a room, which granian starts when they are
-called. No server could be made of that: nothing bounds what waits for a slow member, and two sends to
-a member may change places. It is what a room costs on granian at the least.
+called. No server could be made of that: nothing bounds what waits for a slow member, and two sends
+to a member may change places. It is what a room costs on granian at the least.
 """
 
 from collections import defaultdict

@@ -91,6 +91,7 @@ export class Client extends Emitter {
   #socket = null;
   #rooms = new Map();
   #requests = new Map();
+  #waiting = []; // requests that were made while we connect
   #lastId = 0;
   #attempts = 0;
   #openedAt = 0;
@@ -125,8 +126,15 @@ export class Client extends Emitter {
 
   // -- requests ----------------------------------------------------------------------------------
 
-  /** Send a request; resolves with its answer, rejects with a SwitchboardError. */
+  /**
+   * Send a request; resolves with its answer, rejects with a SwitchboardError. While we connect it
+   * waits for that first.
+   */
   request(type, fields = {}) {
+    if (this.state === "connecting" && type !== "connect") {
+      const settled = new Promise((resolve) => this.#waiting.push(resolve));
+      return settled.then(() => this.request(type, fields));
+    }
     if (this.state !== "open" && type !== "connect") {
       const isOver = this.state === "closed";
       const code = isOver ? "closed" : "not_connected";
@@ -331,6 +339,7 @@ export class Client extends Emitter {
 
   #become(state, reason = "", retryInMs = 0) {
     this.state = state;
+    if (state !== "connecting") for (const resolve of this.#waiting.splice(0)) resolve();
     this.emit("state", { state, reason, retryInMs });
   }
 }

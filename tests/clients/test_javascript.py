@@ -60,6 +60,15 @@ def test_it_waits_longer_each_time_up_to_a_limit() -> None:
     assert (longest["joining"], longest["afterwards"]) == ("closed", "closed")
 
 
+def test_a_request_waits_for_the_connection_that_is_being_made(server: Server) -> None:
+    nobody = f"ws://127.0.0.1:{free_port()}/realtime"
+    with script("early", f"{server.url}/realtime", nobody) as node:
+        there, nowhere, closed = node.next(), node.next(), node.next()
+    assert there["answers"] == [1, 2, 3]
+    assert nowhere["answers"] == ["not_connected"] * 3
+    assert closed["answers"] == ["closed"]
+
+
 def test_tokens_are_renewed_and_bad_ones_final(server: Server) -> None:
     with script("tokens", f"{server.url}/tokens", KEY, 3) as node:
         kept, back, refused = node.next(), node.next(), node.next()

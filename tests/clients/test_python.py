@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -61,6 +62,29 @@ async def test_talk_presence_and_history(server: Server) -> None:
         assert arrivals[0]["client"] == ben.id
         await there.leave()
         assert (await here.presence())["count"] == 1
+
+
+async def test_a_request_waits_for_the_connection_that_is_being_made(server: Server) -> None:
+    """A script that only publishes need not know when it is connected."""
+    async with realtime(server) as client:
+        said = [client.room("py-early").publish(number) for number in range(3)]
+        assert [offset for _, offset in await asyncio.gather(*said)] == [1, 2, 3]
+
+
+async def test_a_request_where_nobody_is_fails_with_the_attempt() -> None:
+    async with Client(f"ws://127.0.0.1:{free_port()}/realtime", first_backoff_s=60) as client:
+        with pytest.raises(ClientError) as caught:
+            await asyncio.wait_for(client.room("r").publish(1), 5)
+    assert (caught.value.code, caught.value.retry) == ("not_connected", True)
+
+
+async def test_a_request_waits_no_longer_than_a_handshake_may_take() -> None:
+    """Here nobody answers, and nobody refuses."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"ws://127.0.0.1:{silent.getsockname()[1]}/realtime"
+        async with Client(url, timeout_s=0.3) as client:
+            with pytest.raises(ClientError, match="there is no connection just now"):
+                await asyncio.wait_for(client.room("r").publish(1), 5)
 
 
 async def test_a_killed_worker_costs_no_message() -> None:

@@ -18,6 +18,7 @@ from tests.support.cli import APP, LEADER, Project, environment
 from tests.support.processes import children, wait_until
 from tests.support.raw import connect
 from tests.support.servers import Server, free_port, running
+from workers.preflight import merge_warning
 
 pytestmark = pytest.mark.e2e
 
@@ -172,6 +173,13 @@ def test_few_files_are_warned_of(project: Project) -> None:
     )
 
 
+def test_pages_that_are_not_merged_are_warned_of(project: Project) -> None:
+    done = project.run("check", "good", "--port", "0", "--merge-pages")
+    warning = merge_warning()
+    assert done.returncode == 0
+    assert done.stderr == (f"switchboard: warning: {warning}\n" if warning else "")
+
+
 # -- check, routes, help -----------------------------------------------------------------------
 
 
@@ -208,7 +216,7 @@ app.mount("/other", other)
 """
 
 
-def test_routes_lists_them_in_order(project: Project) -> None:
+def test_routes_and_the_banner_list_them_in_order(project: Project) -> None:
     project.write("many.py", APP + ROUTES)
     done = project.run("routes", "many", "--json")
     rows = json.loads(done.stdout)
@@ -220,6 +228,10 @@ def test_routes_lists_them_in_order(project: Project) -> None:
         {"kind": "http", "path": "/", "view": "page", "methods": ["GET", "POST"]},
     ]
     assert (rows[3]["kind"], rows[3]["path"]) == ("mount", "/other")
+
+    with serving(project, "many", "--workers", "1") as server:
+        banner = server.wait_for_output(BANNER_END)
+        assert f"  mount   http://127.0.0.1:{server.port}/other\n" in banner
 
     table = project.run("routes", "many").stdout.splitlines()
     assert [line.split()[:2] for line in table] == [[row["kind"], row["path"]] for row in rows]

@@ -11,6 +11,8 @@ import pytest
 from workers import preflight
 from workers.preflight import PreflightError, claim_address, file_limit_warning, local_address
 
+_NOBODY = 65534
+
 
 @pytest.fixture
 def taken() -> Iterator[int]:
@@ -91,7 +93,18 @@ def test_a_host_that_is_not_here(host: str, problem: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may listen on any port")
+@pytest.fixture
+def unprivileged() -> Iterator[None]:
+    """Be nobody for a test: root may listen on any port."""
+    if (user := os.geteuid()) == 0:
+        os.seteuid(_NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+
+
+@pytest.mark.usefixtures("unprivileged")
 def test_a_privileged_port() -> None:
     with pytest.raises(PreflightError, match="needs privileges: choose one from 1024 up"):
         claim_address("127.0.0.1", 1)
@@ -160,6 +173,18 @@ def test_a_backlog_that_the_kernel_cuts_is_a_warning() -> None:
     warning = preflight.backlog_warning(limit + 1)
     assert warning is not None
     assert f"sysctl net.core.somaxconn={limit + 1}" in warning
+
+
+def test_pages_that_the_kernel_does_not_merge_are_a_warning(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert preflight.merge_warning(run) == "--merge-pages does nothing: this kernel has no KSM"
+    for state in ("0\n", "2\n"):  # 2: it has unmerged what was merged
+        run.write_text(state)
+        assert preflight.merge_warning(run) == (
+            f"--merge-pages does nothing while KSM is off; as root: echo 1 > {run}"
+        )
+    run.write_text("1\n")
+    assert preflight.merge_warning(run) is None
 
 
 def test_memory_that_is_not_there_is_an_error(tmp_path: Path) -> None:

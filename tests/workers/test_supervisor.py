@@ -117,7 +117,8 @@ def test_all_threads_of_workers_take_long_turns(project: Project, given: int, ke
         for worker in all_workers(server, 2):
             threads = [int(thread) for thread in os.listdir(f"/proc/{worker}/task")]
             policies = {os.sched_getscheduler(thread) for thread in threads}
-            assert len(threads) > 1 and policies == {given if kept else os.SCHED_BATCH}
+            assert len(threads) > 1
+            assert policies == {given if kept else os.SCHED_BATCH}
 
 
 def test_a_killed_worker_is_replaced(project: Project) -> None:
