@@ -21,7 +21,8 @@ from server.rooms import Rooms
 from server.routes import HTTPRoute
 from server.transport import TransportLimits
 from server.websocket_route import WebSocketRoute
-from workers.bus import Bus, SegmentBus
+from workers.bus import Bus
+from workers.segment_bus import SegmentBus
 
 if TYPE_CHECKING:
     from server.connection import Connection

@@ -1,7 +1,7 @@
 """Owns the bus without a segment: plain dicts in one process; the model of what any bus must do.
 
 A `MemoryHub` is what its buses share. It stands for a journal, or for a server far away: a bus only
-appends to it, and reads from it at a place of its own. Used by tests, beside `bus.SegmentBus`.
+appends to it, and reads from it at a place of its own. Used by tests, beside `SegmentBus`.
 """
 
 import asyncio

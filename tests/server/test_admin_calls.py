@@ -15,12 +15,12 @@ from server.admin.calls import METHODS
 from tests.server.admin_client import BEARER, KEY, client, ok, published, refused, url
 from tests.server.test_connections import Worker, all_heard, base, listening, segment, workers
 from tests.support.embedded import embedded
-from workers.bus import SegmentBus
 from workers.journal import Journal
 from workers.journal_lock import JournalStalled
 from workers.publisher import Message, Publisher
 from workers.room_tables import Kind
 from workers.segment import Segment
+from workers.segment_bus import SegmentBus
 
 __all__ = ["base", "client", "segment", "url", "workers"]  # fixtures
 

@@ -8,12 +8,12 @@ from httpx2 import AsyncClient
 from server.room import epoch_text
 from tests.server.admin_client import client, ok, refused, url
 from tests.server.test_connections import Worker, all_heard, base, listening, segment, workers
-from workers.bus import SegmentBus
 from workers.doorbell import Disconnect
 from workers.journal import Journal
 from workers.publisher import Publisher, key_of
 from workers.room_tables import Kind
 from workers.segment import Segment
+from workers.segment_bus import SegmentBus
 
 __all__ = ["base", "client", "segment", "url", "workers"]  # fixtures
 

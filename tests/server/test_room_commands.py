@@ -10,13 +10,13 @@ import pytest
 from server.room_commands import ROOM_COLUMNS
 from tests.server.test_connections import Worker, base, segment, workers
 from tests.server.test_control import Output, _elsewhere, error, run, serving
-from workers.bus import SegmentBus
 from workers.journal import Journal
 from workers.journal_lock import JournalStalled
 from workers.publisher import Publisher
 from workers.room_directory import DirectoryFull, RoomDirectory
 from workers.room_tables import Kind
 from workers.segment import Segment
+from workers.segment_bus import SegmentBus
 
 __all__ = ["_elsewhere", "base", "segment", "serving", "workers"]  # fixtures
 

@@ -14,7 +14,7 @@ from server.limits import ConnectionLimits
 from server.retention import Keep, Retention
 from server.testing import WebSocketTestClient
 from server.testing.session import make_scope
-from workers import bus, journal_lock
+from workers import journal_lock, segment_bus
 from workers.journal import MessageTooLarge
 from workers.journal_lock import JournalLock, JournalStalled
 from workers.layout import Labels, Sizes
@@ -120,7 +120,7 @@ async def test_nothing_missed_is_recovered_too() -> None:
 async def test_a_client_that_comes_from_a_worker_that_has_read_further_is_recovered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(bus, "RECORDS_A_TURN", 1)  # so that this one has not read all at once
+    monkeypatch.setattr(segment_bus, "RECORDS_A_TURN", 1)  # so that this one has not read all at once
     app = App()
     outcome: asyncio.Future[Joined] = asyncio.get_running_loop().create_future()
 

@@ -12,11 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.workers.bus_support import Member, say, until
-from workers.bus import SegmentBus
 from workers.doorbell import Doorbell
 from workers.publisher import Position
 from workers.room_tables import Kind
 from workers.segment import Segment
+from workers.segment_bus import SegmentBus
 
 EACH = 200  # messages that each process publishes to each room
 

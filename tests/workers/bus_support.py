@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import Callable
 
-from workers.bus import Bus, SegmentBus
+from workers.bus import Bus
 from workers.fields import places
 from workers.memory_bus import MemoryBus
 from workers.publisher import Message
 from workers.room_tables import BUS, Kind
+from workers.segment_bus import SegmentBus
 
 
 class Member:

@@ -17,8 +17,8 @@ from tests.workers.bus_member import check_visits, talk, visit
 from tests.workers.bus_support import Member, fill, overruns, say, until
 from tests.workers.memory_support import private, process, shared
 from tests.workers.room_support import SIZES
-from workers import bus as bus_module
-from workers.bus import Bus, SegmentBus
+from workers import segment_bus as bus_module
+from workers.bus import Bus
 from workers.doorbell import Doorbell
 from workers.journal import MessageTooLarge
 from workers.memberships import MembershipsFull, used
@@ -28,6 +28,7 @@ from workers.registry import Row, SlotRows
 from workers.room_directory import DirectoryFull
 from workers.room_tables import Kind
 from workers.segment import Segment
+from workers.segment_bus import SegmentBus
 
 
 @contextmanager

@@ -7,13 +7,13 @@ import pytest
 from tests.workers.memory_faults import Fuse, fused
 from tests.workers.memory_support import private
 from tests.workers.room_support import SIZES
-from workers.bus import SegmentBus
 from workers.memberships import MembershipsFull, SlotMemberships, member_rows, used
 from workers.publisher import Publisher
 from workers.reaper import reap
 from workers.registry import SlotRows
 from workers.room_directory import RoomDirectory
 from workers.segment import Segment
+from workers.segment_bus import SegmentBus
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import pytest
 
 from server.metrics.catalog import METRICS
 from tests.server.metrics.segments import SIZES, Worker, samples, segment, values
-from workers.bus import SegmentBus
 from workers.fields import places
 from workers.journal import Journal
 from workers.publisher import Message, Publisher
@@ -14,6 +13,7 @@ from workers.reaper import reap
 from workers.room_directory import RoomDirectory
 from workers.room_tables import BUS, LATENCY_BUCKETS_S, RECORD_WORDS, Kind
 from workers.segment import Segment
+from workers.segment_bus import SegmentBus
 from workers.slots import Slots
 
 AT = places(BUS)
