@@ -120,7 +120,9 @@ async def test_nothing_missed_is_recovered_too() -> None:
 async def test_a_client_that_comes_from_a_worker_that_has_read_further_is_recovered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(segment_bus, "RECORDS_A_TURN", 1)  # so that this one has not read all at once
+    monkeypatch.setattr(
+        segment_bus, "RECORDS_A_TURN", 1
+    )  # so that this one has not read all at once
     app = App()
     outcome: asyncio.Future[Joined] = asyncio.get_running_loop().create_future()
 
