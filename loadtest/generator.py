@@ -18,6 +18,7 @@ from pathlib import Path
 
 import msgspec
 
+from loadtest.follower import following
 from loadtest.results import Run, Sample
 
 LOCUSTFILE = Path(__file__).with_name("locustfile.py")
@@ -94,7 +95,7 @@ class Generator:
         ours = {"LOADTEST_JWT_SECRET": secret} if secret else {}
         with (folder / LOG).open("wb") as log:
             self._process = subprocess.Popen(
-                arguments,
+                following(arguments),
                 cwd=Path(__file__).resolve().parent.parent,
                 env={**os.environ, **ours, "PYTHONUNBUFFERED": "1"},
                 stdin=subprocess.DEVNULL,

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from loadtest.follower import following
+
 ROOT = Path(__file__).resolve().parent.parent
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 10.0
@@ -82,7 +84,7 @@ def showcase(log: Path, *, app: str = APP, connections: int = 0) -> Iterator[Sho
     command = [sys.executable, "-m", "server", "serve", app, "--port", "0", "--admin-port", "0"]
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command,
+            following(command),
             cwd=ROOT,
             env=_environment(secret, connections),
             stdin=subprocess.DEVNULL,

@@ -19,6 +19,7 @@ from loadtest.results import Run
 from tests.docs.running import OF_MAKE
 from tests.loadtest import commands
 from tests.support import servers
+from tests.support.processes import children, is_alive, wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -114,6 +115,18 @@ def test_interrupted(tmp_path: Path, number: signal.Signals):
     assert all(entry.difference == 0 for entry in books.compare(run))
     assert {file.name for file in done.folder.iterdir()} >= FILES
     _assert_nobody_is_left(run)
+
+
+def test_killed(tmp_path: Path):
+    """It can end nothing any more, and still no process is left behind."""
+    process = commands.start("run", "echo", *_flags(tmp_path, duration_s=60))
+    _wait_for_line(process, 1)
+    started = children(process.pid)
+    assert len(started) == 2  # the server's supervisor and the generator
+    started += [worker for pid in started for worker in children(pid)]
+    process.kill()
+    process.communicate()
+    wait_until(lambda: not any(map(is_alive, started)), 30, message="all of them end")
 
 
 def test_the_server_dies(tmp_path: Path):
