@@ -32,6 +32,8 @@ class Backlog:
     """
 
     __slots__ = (
+        "_calm_bytes",
+        "_calm_messages",
         "_gone",
         "_has_overflowed",
         "_limits",
@@ -45,6 +47,9 @@ class Backlog:
 
     def __init__(self, limits: TransportLimits) -> None:
         self._limits = limits
+        # Below these the queue is not half full.
+        self._calm_messages = -(-limits.window_messages // 2)
+        self._calm_bytes = -(-limits.window_bytes // 2)
         self._gone = False
         self._queue: deque[tuple[Event, int, bool]] | None = None  # the bool: is it for many
         self._has_overflowed = False
@@ -93,9 +98,10 @@ class Backlog:
     def _note_taken(self) -> None:
         """Note that the host has taken a message from the queue."""
         self.taken_at = time.monotonic()
-        waiting = len(self._queue or ())
-        if self.filling_since is not None and self._share(waiting, self.pending_bytes) < 0.5:
-            self.filling_since = None
+        if self.filling_since is not None:
+            waiting = len(self._queue or ())
+            if self._share(waiting, self.pending_bytes) < 0.5:
+                self.filling_since = None
 
     def is_worth_waiting_for(self) -> bool:
         """Whether the queue has begun to fill up, but its peer reads on."""

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from server import slow
 from server.close_codes import CloseCode, check_close
 from server.codecs import CODECS, JSON, Codec, json_bytes
 from server.encodings import BARE, Encoding
@@ -40,7 +41,7 @@ class Connection(Owned):
 
     Attributes:
         offer: sends an event of that many bytes without waiting; False if `post` has to.
-        at_once: the same for what is for many; False if `hand_over` has to.
+        forward: the same for what is for many; False if `hand_over` has to.
     """
 
     __slots__ = (
@@ -62,8 +63,8 @@ class Connection(Owned):
         "_rooms",
         "_send",
         "_unsent_close",
-        "at_once",
         "encoding",
+        "forward",
         "offer",
     )
     _inbox: Inbox
@@ -91,7 +92,7 @@ class Connection(Owned):
         self._rooms: dict[str, int | None] = {}  # to the bus's ticket, None while it is joining
         self._handling_since_s = 0.0
         self.offer: Callable[[Event, int], bool] = take_nothing
-        self.at_once = self.offer
+        self.forward = self.offer
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.path!r} {self._phase.name}>"
@@ -197,9 +198,14 @@ class Connection(Owned):
             raise
         self._accepted_with = wanted
         self._inbox = Inbox(self._receive)
-        self._outbox = make_outbox(self._send, self.route.bounds(self._app.limits), awaitable)
+        self._outbox = make_outbox(
+            self._send,
+            self.route.bounds(self._app.limits),
+            awaitable,
+            is_replacing=self.route.slow_consumer == slow.LATEST,
+        )
         self._phase = CONNECTED
-        self.offer, self.at_once = self._outbox.offer, self._outbox.at_once
+        self.offer, self.forward = self._outbox.offer, self._outbox.forward
         early, self._early = self._early, None
         self._watch_over()
         self._send_early(early)
@@ -340,7 +346,7 @@ class Connection(Owned):
 
     def _leave(self, phase: Phase, code: int, reason: str, *, by_peer: bool) -> None:
         self._phase = phase
-        self.offer = self.at_once = take_nothing
+        self.offer = self.forward = take_nothing
         self.close_code, self.close_reason = code, reason
         self.is_closed_by_peer = by_peer
         self._ledger.closing(self)

@@ -30,8 +30,8 @@ class Outbox(Protocol):
     def offer(self, event: Event, size_bytes: int) -> bool:
         """Send without waiting; False if that cannot be done: `put` waits, or says why."""
 
-    def at_once(self, event: Event, size_bytes: int) -> bool:
-        """Send if nothing is under way; False if it is, and if nobody is there."""
+    def forward(self, event: Event, size_bytes: int) -> bool:
+        """Send or queue what is for many if nothing speaks against it; False: `enqueue` decides."""
 
     async def put(self, event: Event, size_bytes: int) -> None:
         """Send, waiting for room. Raises PeerGone, SendTimeout."""
@@ -75,8 +75,12 @@ class PipelinedOutbox(Backlog):
 
     __slots__ = ("_host_send", "_last", "_pending_type", "_send", "_waiters")
 
-    def __init__(self, send: Send, limits: TransportLimits, accepted: Any) -> None:
+    def __init__(
+        self, send: Send, limits: TransportLimits, accepted: Any, *, is_replacing: bool = False
+    ) -> None:
         super().__init__(limits)
+        if is_replacing:  # what waits is to be replaced: each message has to go through `enqueue`
+            self._calm_messages = 0
         self._pending_type = type(accepted)
         self._last: Any = accepted
         self._host_send: Callable[[Event], Any] = send
@@ -100,16 +104,29 @@ class PipelinedOutbox(Backlog):
 
     push = offer
 
-    def at_once(self, event: Event, size_bytes: int) -> bool:
-        """Send if nothing is under way and nobody is gone; False if that is not so."""
-        if self._queue is not None or not self._last.done():
-            return False
-        send = self._send
-        pending = send(event)
-        if type(pending) is not self._pending_type:
-            self._gone = True
-            return False
-        self._last = pending
+    def forward(self, event: Event, size_bytes: int) -> bool:
+        """Send or queue what is for many, far from full; False if there is more to it."""
+        queue = self._queue
+        if queue is None:
+            if not self._last.done():
+                return False
+            send = self._send
+            pending = send(event)
+            if type(pending) is not self._pending_type:
+                self._gone = True
+                return False
+            self._last = pending
+        else:
+            waiting_bytes = self.pending_bytes + size_bytes
+            if (
+                self.filling_since is not None
+                or self._gone
+                or len(queue) >= self._calm_messages
+                or waiting_bytes > self._calm_bytes
+            ):
+                return False
+            queue.append((event, size_bytes, True))
+            self.pending_bytes = waiting_bytes
         self.messages += 1
         self.size_bytes += size_bytes
         return True
@@ -140,7 +157,8 @@ class PipelinedOutbox(Backlog):
         event, size_bytes, _ = queue.popleft()
         self.pending_bytes -= size_bytes
         self._note_taken()
-        pending = self._send(event)
+        send = self._send
+        pending = send(event)
         if type(pending) is not self._pending_type:
             self._gone = True
             self._forget()
@@ -150,7 +168,8 @@ class PipelinedOutbox(Backlog):
                 pending.add_done_callback(self._next)
             else:
                 self._forget()
-        self._wake()
+        if self._waiters is not None:
+            self._wake()
 
     def _wake(self) -> None:
         waiters, self._waiters = self._waiters, None
@@ -235,10 +254,16 @@ class PipelinedOutbox(Backlog):
         self._wake()
 
 
-def make_outbox(send: Send, limits: TransportLimits, awaitable: object) -> Outbox:
-    """Return the outbox that fits a host whose `send` returned `awaitable`."""
+def make_outbox(
+    send: Send, limits: TransportLimits, awaitable: object, *, is_replacing: bool = False
+) -> Outbox:
+    """Return the outbox that fits a host whose `send` returned `awaitable`.
+
+    Args:
+        is_replacing: whether a message for many replaces the one that waits (`slow`).
+    """
     if is_eager(awaitable):
-        return PipelinedOutbox(send, limits, awaitable)
+        return PipelinedOutbox(send, limits, awaitable, is_replacing=is_replacing)
     return QueuedOutbox(send, limits)
 
 

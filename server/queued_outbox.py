@@ -26,7 +26,7 @@ class QueuedOutbox(Backlog):
         """Never: a coroutine runs only when it is awaited."""
         return False
 
-    at_once = offer
+    forward = offer
 
     def push(self, event: Event, size_bytes: int) -> bool:
         """Queue what may not be dropped without waiting; False if the queue is full, or nobody."""

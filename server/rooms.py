@@ -278,8 +278,8 @@ class Rooms:
             if encoded is None:  # it cannot be, and the log says why
                 continue
             event, size_bytes = encoded
-            at_once = ws.at_once
-            if at_once(event, size_bytes):
+            forward = ws.forward
+            if forward(event, size_bytes):
                 delivered += 1
                 continue
             if ws in self._kicking:

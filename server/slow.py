@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("switchboard.connection")
 DISCONNECT = "disconnect"
+LATEST = "latest"
 
 
 def _refuse(outbox: "Outbox", event: Event, size_bytes: int) -> int:
@@ -49,7 +50,7 @@ POLICIES: dict[str, Callable[["Outbox", Event, int], int]] = {
     DISCONNECT: _refuse,
     "drop_oldest": _drop_oldest,
     "drop_newest": _refuse,
-    "latest": _keep_latest,
+    LATEST: _keep_latest,
 }
 
 

@@ -41,12 +41,12 @@ class EagerHost:
 
     uncounted = 0
 
-    def __init__(self, limits: TransportLimits) -> None:
+    def __init__(self, limits: TransportLimits, *, is_replacing: bool = False) -> None:
         self.started: list[str] = []
         accepted = Sending()
         accepted.end()
         self._last = accepted
-        self.outbox: Any = make_outbox(self._send, limits, accepted)
+        self.outbox: Any = make_outbox(self._send, limits, accepted, is_replacing=is_replacing)
 
     def _send(self, event: Event) -> Any:
         assert self._last.done(), "one send is under way at a time"
@@ -77,14 +77,14 @@ class EagerHost:
 class CoroutineHost:
     """Sends when it is awaited, as uvicorn does; the attributes are those of `EagerHost`."""
 
-    def __init__(self, limits: TransportLimits) -> None:
+    def __init__(self, limits: TransportLimits, *, is_replacing: bool = False) -> None:
         self.started: list[str] = []
         self.uncounted = 0
         self._runner = asyncio.Runner()
         self._loop = self._runner.get_loop()
         self._gate: asyncio.Future[None] | None = None
         self._own: set[asyncio.Task[None]] = set()
-        self.outbox: Any = make_outbox(self._send, limits, None)
+        self.outbox: Any = make_outbox(self._send, limits, None, is_replacing=is_replacing)
 
     async def _send(self, event: Event) -> None:
         assert self._gate is None, "one send is under way at a time"

@@ -33,8 +33,17 @@ def host(request: Any) -> Iterator[Host]:
     host.close()
 
 
-def publish(host: Host, policy: str, name: str, size_bytes: int = 1) -> int:
-    lost = host.run(lambda: POLICIES[policy](host.outbox, event_of(name), size_bytes))
+def publish(
+    host: Host, policy: str, name: str, size_bytes: int = 1, *, forwards: bool = False
+) -> int:
+    """Do as rooms do: `forward`, and what that leaves goes by the policy."""
+
+    def hand_over() -> int:
+        if forwards and host.outbox.forward(event_of(name), size_bytes):
+            return 0
+        return POLICIES[policy](host.outbox, event_of(name), size_bytes)
+
+    lost = host.run(hand_over)
     if lost and policy != "disconnect":
         host.outbox.overflow()
     return lost
@@ -185,17 +194,25 @@ STEPS = st.lists(
 
 @pytest.mark.parametrize("make_host", HOSTS)
 @pytest.mark.parametrize("policy", POLICIES)
-@given(messages=st.integers(1, 5), size_bytes=st.integers(1, 20), steps=STEPS)
+@given(
+    messages=st.integers(1, 9), size_bytes=st.integers(1, 40), steps=STEPS, forwards=st.booleans()
+)
 def test_order_and_books_are_those_of_the_model(
-    make_host: type[Host], policy: str, messages: int, size_bytes: int, steps: Any
+    make_host: type[Host],
+    policy: str,
+    messages: int,
+    size_bytes: int,
+    steps: Any,
+    forwards: bool,
 ) -> None:
-    host = make_host(TransportLimits(messages, size_bytes))
+    host = make_host(TransportLimits(messages, size_bytes), is_replacing=policy == "latest")
     model = Model(policy, messages, size_bytes)
     try:
         for number, (step, size) in enumerate(steps):
             name = str(number)
             if step == "many":
-                assert publish(host, policy, name, size) == model.publish(name, size)
+                lost = publish(host, policy, name, size, forwards=forwards)
+                assert lost == model.publish(name, size)
             elif step == "own" and model.fits(size):
                 own(host, name, size)
                 model.add(name, size, False)
