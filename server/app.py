@@ -25,7 +25,7 @@ from server.connections import Connections
 from server.draining import Drained, close_some, drain
 from server.handshake import Scope, route_path
 from server.hoarding import watching
-from server.http import build_http
+from server.http import build_http, with_checked_status
 from server.ledger import Ledger, labels, private_ledger
 from server.lifespan import run_lifespan
 from server.limits import AdmissionLimits, ConnectionLimits, override
@@ -285,6 +285,8 @@ class App(RoomApp):
                 stack = middleware(stack, **options)
             self._stack = stack
         scope["app"] = self
+        if scope["type"] == "http":
+            send = with_checked_status(send)
         called: Awaitable[None] = stack(scope, receive, send)
         return called
 

@@ -11,15 +11,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from server import slow
+from server.answered import Answered
 from server.close_codes import CloseCode, check_close
 from server.codecs import CODECS, JSON, Codec, json_bytes
 from server.encodings import BARE, Encoding
 from server.exceptions import WebSocketDisconnect
 from server.flow import flow_of
-from server.handshake import HeaderPairs, Scope, accept_headers
+from server.handshake import HeaderPairs, Scope, accept_headers, check_status
 from server.inbox import Inbox
 from server.outbox import Outbox, make_outbox, take_nothing
-from server.owned import Owned
 from server.states import CONNECTED, Phase, WebSocketState, refusal
 from server.transport import (
     Event,
@@ -36,7 +36,7 @@ _FAULT: Event = {"type": "websocket.close", "code": 1002, "reason": "invalid or 
 log = logging.getLogger("switchboard.connection")
 
 
-class Connection(Owned):
+class Connection(Answered):
     """One connection and its state.
 
     Attributes:
@@ -55,10 +55,8 @@ class Connection(Owned):
         "_free_size",
         "_handling_since_s",
         "_inbox",
-        "_is_accepting",
         "_max_message_size",
         "_outbox",
-        "_phase",
         "_receive",
         "_rooms",
         "_send",
@@ -76,9 +74,7 @@ class Connection(Owned):
         super().__init__(scope, route, app)
         self._receive = receive
         self._send = send
-        self._phase = Phase.CONNECTING
         self._eager = False
-        self._is_accepting = False
         self.encoding: Encoding = BARE[route.codec or JSON]
         self._max_message_size = route.max_message_size or app.max_message_size
         self._flow = flow_of(self._gate.limits)
@@ -177,8 +173,16 @@ class Connection(Owned):
         if self._is_accepting:
             raise RuntimeError("accept() while another task is accepting")
         self._is_accepting = True
+        try:
+            await self._accept(wanted)
+        finally:
+            self._is_accepting = False
+            self._note_answer()
+
+    async def _accept(self, wanted: tuple[str | None, list[tuple[bytes, bytes]]]) -> None:
         await self._app.admit(self)
-        event = {"type": "websocket.accept", "subprotocol": subprotocol, "headers": wanted[1]}
+        subprotocol, headers = wanted
+        event = {"type": "websocket.accept", "subprotocol": subprotocol, "headers": headers}
         if self.route.codec is None and subprotocol in CODECS:
             self.encoding = BARE[CODECS[subprotocol]]
         # The peer may have its answer before this task goes on: what is sent to all then is for it.
@@ -186,7 +190,7 @@ class Connection(Owned):
         try:
             awaitable = self._send(event)
             self._eager = is_eager(awaitable)
-            if wanted[1] and self._eager:
+            if headers and self._eager:
                 self._app.warn_accept_headers_dropped()
             async with asyncio.timeout(self._app.limits.send_timeout_s):
                 await awaitable
@@ -247,6 +251,7 @@ class Connection(Owned):
             close_code: for hosts that answer 403 whatever it is; default: the status.
 
         Raises:
+            ValueError: a status outside of 200-599, or a header that cannot be.
             RuntimeError: the handshake has been answered already.
         """
         raw = [(b"content-type", b"application/json"), *accept_headers(headers)]
@@ -263,7 +268,9 @@ class Connection(Owned):
         """Do what `deny` does, with a body of any kind."""
         if self._phase is not Phase.CONNECTING:
             raise RuntimeError("deny() after the handshake was answered")
+        check_status(status)
         self._phase = Phase.CLOSED
+        self._note_answer()
         self.close_code = status
         self._ledger.refuse(self.route, status if self.has_denial_response else 403)
         if not self.has_denial_response:
@@ -301,8 +308,10 @@ class Connection(Owned):
         await self._shut(code, reason, Phase.LEFT)
 
     async def _shut(self, code: int, reason: str, after: Phase) -> None:
+        await self.decided()
         if self._phase is Phase.CONNECTING:
             self._phase = after
+            self._note_answer()
             self.close_code, self.close_reason = int(code), reason
             self._ledger.refuse(self.route, 403)
             await self._send({"type": "websocket.close", "code": int(code), "reason": reason})

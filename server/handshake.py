@@ -189,6 +189,16 @@ def handshake_problem(scope: Scope) -> str | None:
     return None
 
 
+def check_status(status: object) -> None:
+    """Refuse what is no status of an answer: granian ends the process at one that is over 999.
+
+    Raises:
+        ValueError: it is outside of 200-599.
+    """
+    if not isinstance(status, int) or not 200 <= status <= 599:
+        raise ValueError(f"{status!r} is no HTTP status that can be answered with (200-599)")
+
+
 def accept_headers(headers: HeaderPairs | None) -> list[tuple[bytes, bytes]]:
     """Return headers in ASGI's form.
 

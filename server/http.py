@@ -15,13 +15,13 @@ from server.admission import size_refusal
 from server.codecs import json_bytes
 from server.exceptions import ParameterError
 from server.gate import refusal_response
-from server.handshake import Scope, route_path
+from server.handshake import Scope, check_status, route_path
 from server.health import health, readiness
 from server.injection import RequestValues
 from server.mounted import Mount
 from server.routes import HTTPRoute, Router
 from server.runtime import AppRuntime
-from server.transport import Receive, Send
+from server.transport import Event, Receive, Send
 from workers.segment import Segment
 
 
@@ -35,10 +35,21 @@ def build_http(router: Router, runtime: AppRuntime) -> Starlette:
     routes: list[BaseRoute] = [_Route(route, runtime) for route in ordered]
     if runtime.is_adopted:
         routes += _health_routes(runtime.ledger.segment)
-    routes.append(_Mounts(router))
+    routes.append(_Mounts(router, runtime))
     app = Starlette(routes=routes, exception_handlers={ParameterError: _parameter_error})
     app.router.redirect_slashes = False
     return app
+
+
+def with_checked_status(send: Send) -> Send:
+    """Return a `send` that refuses a status which granian would end the process at."""
+
+    async def send_checked(event: Event) -> None:
+        if event["type"] == "http.response.start":
+            check_status(event["status"])
+        await send(event)
+
+    return send_checked
 
 
 class _Route(BaseRoute):
@@ -125,8 +136,9 @@ def _health_routes(segment: Segment) -> list[BaseRoute]:
 class _Mounts(BaseRoute):
     """All mounts as one Starlette route that comes last."""
 
-    def __init__(self, router: Router) -> None:
+    def __init__(self, router: Router, runtime: AppRuntime) -> None:
         self._router = router
+        self._admission = runtime.admission
 
     def matches(self, scope: Scope) -> tuple[Match, dict[str, Any]]:
         found = self._router.find_mount(route_path(scope))
@@ -134,4 +146,8 @@ class _Mounts(BaseRoute):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         mount: Mount = scope.pop("switchboard.mount")
-        await mount.call(scope, receive, send)
+        refusal = size_refusal(self._admission.limits, scope)
+        if refusal is None:
+            await mount.call(scope, receive, send)
+        else:
+            await refusal_response(refusal)(scope, receive, send)

@@ -4,12 +4,15 @@ A WebSocket under a mount is a connection like any other: it has a row, it is co
 drained. The app speaks to it in ASGI events, as to any host; it does not know what it sits on.
 """
 
+import asyncio
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote
 
 from server.auth.guards import AllowAny
 from server.close_codes import truncate_reason
-from server.exceptions import RouteError, WebSocketException
-from server.handshake import Scope, route_path
+from server.exceptions import RouteError, WebSocketException, sole_cause
+from server.handshake import Scope, accept_headers, check_status, route_path
 from server.routing import Pattern, join_prefix
 from server.transport import Event, Receive, Send
 from server.websocket_route import WebSocketRoute, make_websocket_route
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
 
 OURS = "switchboard.websocket"
 """Where in its scope a mounted app finds the connection that it speaks to."""
+_OF_THE_OUTER_APP = frozenset({"router", "endpoint", "starlette.exception_handlers"})
+_AGAIN_S = 0.1
 
 
 class Mount:
@@ -32,14 +37,16 @@ class Mount:
             connect, and from which pages, is left to the app.
 
     Raises:
-        RouteError: the prefix is none.
+        RouteError: the prefix is none, or the app.
     """
 
     def __init__(self, prefix: str, app: Any, *, strips: bool) -> None:
         prefix = prefix.rstrip("/")
         join_prefix(prefix, "/")
-        if "{" in prefix or "}" in prefix:
-            raise RouteError(f"prefix {prefix!r} of a mount cannot have parameters")
+        if not set("{}%?#").isdisjoint(prefix):
+            raise RouteError(f"prefix {prefix!r} of a mount cannot have parameters, %, ? or #")
+        if not callable(app) or isinstance(app, type):
+            raise RouteError(f"what is mounted at {prefix!r} is no ASGI app: {app!r}")
         self.prefix = prefix
         self.app = app
         self.strips = strips
@@ -75,20 +82,33 @@ class Mount:
         events = _Events(ws)
         scope = self._inner(ws.scope)
         scope[OURS] = ws
-        await self.app(scope, events.receive, events.send)
+        try:
+            await self.app(scope, events.receive, events.send)
+        except BaseException as error:
+            if not isinstance(sole_cause(error, _Gone), _Gone):
+                raise
 
     def _inner(self, scope: Scope) -> Scope:
         """Return the scope with the prefix in `root_path`, and off the path if it is stripped."""
-        inner = dict(scope)
-        inner["root_path"] = scope.get("root_path", "") + self.prefix
-        if self.strips:
-            inner["path"] = route_path(scope)[len(self.prefix) :] or "/"
-            raw = scope.get("raw_path")
-            if raw:
-                # The raw path is percent-encoded: the prefix is as many segments, not characters.
-                segments = raw.split(b"/")[self.prefix.count("/") + 1 :]
-                inner["raw_path"] = b"/" + b"/".join(segments)
+        inner = {key: value for key, value in scope.items() if key not in _OF_THE_OUTER_APP}
+        inner["root_path"] = root = scope.get("root_path", "") + self.prefix
+        if not self.strips:
+            return inner
+        inner["path"] = path = route_path(scope)[len(self.prefix) :] or "/"
+        if route_path(inner) != path:
+            # Who understands `root_path` would strip it again from a path that repeats it.
+            inner["root_path"] = root.removesuffix(self.prefix)
+        if raw := scope.get("raw_path"):
+            # It is percent-encoded: the prefix is as many segments, not characters.
+            taken = scope["path"].removesuffix(path)
+            segments = raw.split(b"/")[taken.count("/") + 1 :]
+            rest = b"/" + b"/".join(segments)
+            inner["raw_path"] = rest if unquote(rest) == path else quote(path).encode()
         return inner
+
+
+class _Gone(ConnectionResetError):
+    """What an app gets that sends into a connection which has ended; it need not catch it."""
 
 
 class _Events:
@@ -98,15 +118,19 @@ class _Events:
         self._ws = ws
         self._denial: tuple[int, list[tuple[bytes, bytes]]] | None = None
         self._body = b""
+        self._has_heard_of_the_end = False
 
     async def receive(self) -> Event:
         """Return the next event; the disconnect event again and again once it has come."""
         ws = self._ws
+        if ws.has_been_asked:
+            await ws.answered()
         if not ws.has_ended:
             try:
                 return await ws.receive_event()
             except WebSocketException as error:  # too big, too fast: what ends a view otherwise
-                await ws.ensure_closed(error.code, error.reason)
+                await ws.kick(error.code, error.reason)
+        await self._hear_of_the_end()
         return ws._closed_event()
 
     async def send(self, event: Event) -> None:
@@ -118,7 +142,8 @@ class _Events:
         """
         try:
             if event["type"] == "websocket.http.response.start":
-                self._denial = event["status"], [*event.get("headers", ())]
+                check_status(event["status"])
+                self._denial = event["status"], _denial_headers(event.get("headers", ()))
             elif event["type"] == "websocket.http.response.body":
                 await self._deny(event)
             else:
@@ -126,11 +151,29 @@ class _Events:
                     event = {**event, "reason": truncate_reason(event.get("reason") or "")}
                 await self._ws.send_event(event)
         except WebSocketException as error:
-            raise ConnectionResetError(f"the connection has ended: {error}") from None
+            await self._hear_of_the_end()
+            raise _Gone(f"the connection has ended: {error}") from None
+
+    async def _hear_of_the_end(self) -> None:
+        """Let the loop go on, should the app ask again and again."""
+        if self._has_heard_of_the_end:
+            await asyncio.sleep(_AGAIN_S)
+        self._has_heard_of_the_end = True
 
     async def _deny(self, event: Event) -> None:
         if self._denial is None:
             raise RuntimeError("a body of a response that was not started")
         self._body += event.get("body", b"")
-        if not event.get("more_body", False):
+        if event.get("more_body", False):
+            return
+        try:
             await self._ws.answer(*self._denial, self._body)
+        except RuntimeError:
+            if not self._ws.has_ended:
+                raise
+            raise _Gone("the client left before it was refused") from None
+
+
+def _denial_headers(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Return them without the length of the body, which the host knows better."""
+    return [pair for pair in accept_headers([*headers]) if pair[0] != b"content-length"]

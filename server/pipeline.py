@@ -169,6 +169,7 @@ async def _accept(runtime: AppRuntime, ws: WebSocket) -> bool:
 
 async def _finish(ws: WebSocket, code: int, reason: str, *, status: int) -> None:
     """Close with `code`, or refuse with `status` if the handshake is still open."""
+    await ws.decided()
     if ws.state is WebSocketState.CONNECTING:
         close_code = code if status not in (401, 403, 429) else status
         detail = reason or _TEXTS.get(status, "Rejected")

@@ -105,6 +105,11 @@ class Receiving(Exchange):
         except WebSocketDisconnect:
             return self._closed_event()
 
+    @property
+    def has_been_asked(self) -> bool:
+        """Whether the connect event was taken, and the handshake is not answered yet."""
+        return self._phase is Phase.CONNECTING and self._connect_event_given
+
     def _closed_event(self) -> Event:
         code, reason = self.close_code, self.close_reason
         return {"type": "websocket.disconnect", "code": code, "reason": reason}

@@ -6,19 +6,24 @@ python-socketio's matter.
 """
 
 import asyncio
+import base64
 import logging
+import time
 from collections import deque
 from collections.abc import AsyncIterator
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from server.app import App
 from server.close_codes import CloseCode
 from server.mounted import OURS
 from server.room import channel_of
 from workers.publisher import Message
+from workers.room_directory import encode_name
 
 try:
     from socketio.async_pubsub_manager import AsyncPubSubManager
+    from socketio.packet import Packet as Codec
 except ImportError:
     raise ImportError(
         "server.contrib.socketio needs python-socketio: pip install 'switchboard-server[socketio]'"
@@ -28,8 +33,12 @@ log = logging.getLogger("switchboard.socketio")
 
 PAUSE_AT = 1_000  # messages that wait: then the journal keeps those that come
 LIMIT = 20_000  # a pause only slows what comes
+RETRY_S = 5.0
 
 Packet = dict[str, Any]
+_BINARY = "\0switchboard.bytes"  # before the arguments of an acknowledgement that holds bytes
+_channels: WeakKeyDictionary[App, set[str]] = WeakKeyDictionary()
+"""Those that are taken."""
 
 
 class BusManager(AsyncPubSubManager):  # type: ignore[misc]
@@ -40,7 +49,11 @@ class BusManager(AsyncPubSubManager):  # type: ignore[misc]
     Args:
         app: the app in whose workers it runs.
         channel: another name for each Socket.IO server of an app.
-        options: those of `socketio.AsyncPubSubManager`.
+        options: those of `socketio.AsyncPubSubManager` but for `write_only`: to emit from outside
+            of the workers, call an HTTP route of the app.
+
+    Raises:
+        ValueError: the channel is taken or no name of a room, or an option cannot be.
 
     Example:
         sio = socketio.AsyncServer(
@@ -52,22 +65,81 @@ class BusManager(AsyncPubSubManager):  # type: ignore[misc]
     name = "switchboard"
 
     def __init__(self, app: App, channel: str = "socketio", **options: Any) -> None:
+        if options.pop("write_only", False):
+            raise ValueError("write_only: only the workers of the app reach its rooms")
+        self._room = channel_of(channel)
+        encode_name(self._room)
+        taken = _channels.setdefault(app, set())
+        if channel in taken:
+            raise ValueError(f"channel {channel!r} is taken: give each Socket.IO server its own")
+        taken.add(channel)
         super().__init__(channel=channel, **options)
         self._rooms = app.runtime.rooms
-        self._room = channel_of(channel)
         self._is_attending = False
+        self._renew()
+        app.on("startup")(self._start)
+
+    def _renew(self) -> None:
+        """Begin anew in the loop that runs; an earlier one has ended, with all that waited."""
         self._entering = asyncio.Lock()
         self._heard: deque[Message] = deque()
         self._news = asyncio.Event()
         self._handled = 0  # the offset of the last that was
         self._waiting: dict[int, asyncio.Future[None]] = {}
 
+    async def _start(self) -> None:
+        """Hear from the start of the worker on: it may call clients of others before it has any."""
+        if self.server is None:
+            return
+        self._renew()
+        await self._attend()
+        self._handled = self._rooms.bus.seen(self._room).offset
+        self.server.manager_initialized = True  # it would do the next at its first client
+        self.initialize()
+
     # -- what python-socketio asks for -----------------------------------------------------------
+
+    def set_server(self, server: Any) -> None:
+        """Take in the server, at its making.
+
+        Raises:
+            ValueError: it would serve long polling.
+        """
+        if "polling" in server.eio.transports:
+            raise ValueError(
+                "requests of long polling go to several workers: AsyncServer needs"
+                ' transports=["websocket"]'
+            )
+        super().set_server(server)
+        server.eio.send_packet = self._send_packet
+
+    async def _send_packet(self, sid: str, packet: Any) -> None:
+        """Do what python-engineio does, but end a client that went silent beside.
+
+        It would do that here, and call the `disconnect` handler, which may take its time, or emit
+        and so wait for whoever is just sending.
+        """
+        eio = self.server.eio
+        socket = eio.sockets.get(sid)
+        pinged_s = None if socket is None or socket.closed else socket.last_ping
+        if pinged_s and time.time() - pinged_s > eio.ping_timeout:
+            self.server.start_background_task(socket.check_ping_timeout)
+        else:
+            await type(eio).send_packet(eio, sid, packet)
 
     async def connect(self, sid: str, namespace: str) -> Any:
         """Take in a client, when this worker hears what the others emit."""
         await self._attend()
         return await super().connect(sid, namespace)
+
+    async def _return_callback(
+        self, host_id: str, sid: str, namespace: str, callback_id: int, *args: Any
+    ) -> None:
+        """Bring an acknowledgement back to the worker that asked; bytes travel as in an emit."""
+        if host_id != self.host_id and Codec.data_is_binary([*args]):
+            data, attachments = Codec.deconstruct_binary([*args])
+            args = (_BINARY, data, *[base64.b64encode(part).decode() for part in attachments])
+        await super()._return_callback(host_id, sid, namespace, callback_id, *args)
 
     async def _publish(self, data: Packet) -> None:
         """Publish to all workers; when it returns, the own clients have it queued.
@@ -87,7 +159,12 @@ class BusManager(AsyncPubSubManager):  # type: ignore[misc]
 
     async def _listen(self) -> AsyncIterator[Packet]:
         """Yield what was published, and mark it as handled when the next is asked for."""
-        await self._attend()
+        while not self._is_attending:
+            try:
+                await self._attend()
+            except Exception as error:
+                log.error("Socket.IO clients hear nothing: %s; next try in %g s", error, RETRY_S)
+                await asyncio.sleep(RETRY_S)
         while True:
             while self._heard:
                 message = self._heard.popleft()
@@ -111,6 +188,10 @@ class BusManager(AsyncPubSubManager):  # type: ignore[misc]
     # Code of the user runs in these, and may emit: whoever hears must not wait for it.
 
     async def _handle_callback(self, message: Packet) -> None:
+        match message.get("args"):
+            case [mark, data, *attachments] if mark == _BINARY:
+                parts = [base64.b64decode(part) for part in attachments]
+                message = {**message, "args": Codec.reconstruct_binary(data, parts)}
         self.server.start_background_task(super()._handle_callback, message)
 
     async def _handle_disconnect(self, message: Packet) -> None:
@@ -136,12 +217,12 @@ class BusManager(AsyncPubSubManager):  # type: ignore[misc]
 
     def missed(self) -> None:
         """Have all clients connect again: only so do they learn that something is missing."""
-        environs = self.server.environ.values()
-        clients = [environ["asgi.scope"][OURS] for environ in environs]
-        log.warning("Socket.IO events were lost to %d clients: too far behind", len(clients))
         self._heard.clear()
         for offset in [*self._waiting]:
             self._done(offset)
+        environs = self.server.environ.values()
+        clients = [environ["asgi.scope"][OURS] for environ in environs]
+        log.warning("Socket.IO events were lost to %d clients: too far behind", len(clients))
         code, reason = CloseCode.TRY_AGAIN_LATER, "missed messages"
         for client in clients:
             self.server.start_background_task(client.kick, code, reason)

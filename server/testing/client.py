@@ -17,6 +17,8 @@ except (ImportError, RuntimeError) as error:  # pragma: no cover - depends on wh
         "server.testing.TestClient needs an HTTP client: pip install httpx2"
     ) from error
 
+_OF_THE_HANDSHAKE = ("connection", "host")
+
 
 class TestClient(StarletteTestClient):
     """Runs an app without a server; use it as a context manager so that startup handlers run.
@@ -52,7 +54,8 @@ class TestClient(StarletteTestClient):
         Raises:
             HandshakeRejected: at entry, when the app does not accept.
         """
-        merged = {name: value for name, value in self.headers.items() if name != "host"}
+        own = self.headers.items()
+        merged = {name: value for name, value in own if name not in _OF_THE_HANDSHAKE}
         jar = {**dict(self.cookies), **(cookies or {})}
         if jar:
             merged["cookie"] = "; ".join(f"{name}={value}" for name, value in jar.items())
