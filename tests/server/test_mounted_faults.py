@@ -77,6 +77,7 @@ async def test_it_may_return_while_another_task_of_it_accepts() -> None:
         await ws.wait_closed()
         assert ws.close_code == 1000
     await tasks[0]
+    await until(lambda: not app.runtime.running)
     assert books(app, "/sub/{}") == one_closed(1000, SERVER)
 
 

@@ -12,6 +12,15 @@ from server.transport import TransportLimits
 from server.websocket_route import WebSocketRoute
 
 
+class Named(str):
+    """Stands for an ASGI app that is told by its name."""
+
+    __slots__ = ()
+
+    async def __call__(self, scope: object, receive: object, send: object) -> None:
+        """Never called here."""
+
+
 class Message(msgspec.Struct):
     text: str
 
@@ -363,7 +372,7 @@ def test_included_routes_keep_their_options_under_the_prefix(router):
     inner = Router()
     inner.websocket_route("/x", value_type="json", caught_close_codes=all, name="n")(view)
     inner.route("/page", methods=["POST"])(view)
-    inner.mount("/files", "app")
+    inner.mount("/files", Named("app"))
     router.include_router(inner, prefix="/api")
     route = only(router)
     assert route.pattern.text == "/api/x"
@@ -408,7 +417,7 @@ def test_route_that_is_added_later_appears_in_every_including_router(router):
     inner.websocket_route("/x")(view)
     inner.websocket("/y")(view)
     inner.route("/page")(view)
-    inner.mount_asgi("/files", "app")
+    inner.mount_asgi("/files", Named("app"))
     assert patterns(router) == ["/a/b/x", "/a/b/y"]
     assert patterns(middle) == ["/b/x", "/b/y"]
     assert router.http_list[0].pattern.text == "/a/b/page"
@@ -459,8 +468,8 @@ def prefix_found(router: Router, path: str) -> Any:
 
 
 def test_mount_strips_the_prefix_and_mount_asgi_keeps_it(router):
-    router.mount("/sio", "socket.io")
-    router.mount_asgi("/asgi", "app")
+    router.mount("/sio", Named("socket.io"))
+    router.mount_asgi("/asgi", Named("app"))
     assert [(mount.prefix, mount.app, mount.strips) for mount in router.mounts] == [
         ("/sio", "socket.io", True),
         ("/asgi", "app", False),
@@ -483,16 +492,16 @@ def test_mount_strips_the_prefix_and_mount_asgi_keeps_it(router):
     ],
 )
 def test_longest_prefix_of_whole_segments_wins(router, path, prefix):
-    router.mount("/a", "one")
-    router.mount("/a/b/", "two")
-    router.mount("/z", "three")
+    router.mount("/a", Named("one"))
+    router.mount("/a/b/", Named("two"))
+    router.mount("/z", Named("three"))
     assert prefix_found(router, path) == prefix
 
 
 @pytest.mark.parametrize("root", ["/", ""])
 def test_mount_at_the_root_takes_what_no_other_does(router, root):
-    router.mount(root, "root")
-    router.mount("/a", "one")
+    router.mount(root, Named("root"))
+    router.mount("/a", Named("one"))
     assert [prefix_found(router, path) for path in ("/", "/x", "/a", "/a/x")] == [
         "",
         "",
@@ -502,22 +511,22 @@ def test_mount_at_the_root_takes_what_no_other_does(router, root):
 
 
 def test_second_mount_at_one_prefix_is_refused(router):
-    router.mount("/a", "one")
+    router.mount("/a", Named("one"))
     with pytest.raises(RouteError, match="something is mounted at '/a' already"):
-        router.mount_asgi("/a/", "two")
-    router.mount("/", "root")
+        router.mount_asgi("/a/", Named("two"))
+    router.mount("/", Named("root"))
     with pytest.raises(RouteError, match="something is mounted at '/' already"):
-        router.mount("", "two")
+        router.mount("", Named("two"))
 
 
 def test_mount_prefix_must_begin_with_a_slash(router):
     with pytest.raises(RouteError, match="must begin with a slash"):
-        router.mount("sio", "app")
+        router.mount("sio", Named("app"))
 
 
 def test_mount_at_the_root_of_a_router_is_mounted_at_the_routers_prefix(router):
     inner = Router()
-    inner.mount("/", "app")
+    inner.mount("/", Named("app"))
     router.include_router(inner, "/api")
     assert prefix_found(router, "/api") == "/api"
     assert prefix_found(router, "/") is None
