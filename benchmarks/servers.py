@@ -71,16 +71,18 @@ def _ours(name: str, title: str, workers: int) -> Server:
     )
 
 
-def _granian(name: str, title: str, app: str) -> Server:
+def _granian(
+    name: str, title: str, app: str = "granian_app:app", also: tuple[str, ...] = ()
+) -> Server:
     return Server(
         name=name,
         title=f"{title}, one worker",
         arguments=(
-            *("-m", "granian", f"benchmarks.apps.granian_app:{app}", "--interface", "asgi"),
+            *("-m", "granian", f"benchmarks.apps.{app}", "--interface", "asgi"),
             *("--loop", "uvloop", "--workers", "1", "--host", "127.0.0.1", "--port", "{port}"),
         ),
-        modules=("granian", "uvloop"),
-        distributions=("granian", "uvloop"),
+        modules=(*also, "granian", "uvloop"),
+        distributions=(*also, "granian", "uvloop"),
     )
 
 
@@ -89,10 +91,18 @@ SERVERS = {
     for server in (
         _ours(OURS, "this project: routes as `serve` runs them by default, one worker", 1),
         _ours(TWO_WORKERS, "the same with two workers, which share the core of the server", 2),
+        _granian("granian-bare", "bare ASGI (await receive, await send) on granian with uvloop"),
         _granian(
-            "granian-bare", "bare ASGI (await receive, await send) on granian with uvloop", "app"
+            UNAWAITED,
+            "the same, and nobody waits for a room's sends: a floor",
+            "granian_app:unawaited",
         ),
-        _granian(UNAWAITED, "the same, and nobody waits for a room's sends: a floor", "unawaited"),
+        _granian(
+            "starlette-granian",
+            "a Starlette route on granian with uvloop",
+            "starlette_app:app",
+            also=("starlette",),
+        ),
         Server(
             name="starlette-uvicorn",
             title="a Starlette route on uvicorn with uvloop and websockets-sansio (its default)",

@@ -113,10 +113,11 @@ WORKLOADS = {
             title="one of 200 members of a room publishes; each message is delivered to all",
             unit="delivery",
             units="deliveries",
-            cases=_same(FANOUT, (*_ALL, UNAWAITED)),
+            cases=_same(FANOUT, (*_ALL, "starlette-granian", UNAWAITED)),
             targets=(
                 Target("picows", 1.25),
                 Target("granian-bare", 0.2),
+                Target("starlette-granian", 0.2),
                 Target("django-bolt", 0.15),
                 Target("starlette-uvicorn"),
                 Target(UNAWAITED),
