@@ -29,7 +29,7 @@ class Answered(Owned):
             await self._next_answer()
 
     async def decided(self) -> None:
-        """Wait until no other task is accepting: only then it can be refused, or closed."""
+        """Wait until no task is accepting (`send_timeout_s`): only then refuse, or close."""
         while self._is_accepting:
             await self._next_answer()
 

@@ -32,8 +32,6 @@ class Backlog:
     """
 
     __slots__ = (
-        "_calm_bytes",
-        "_calm_messages",
         "_gone",
         "_has_overflowed",
         "_limits",
@@ -47,9 +45,6 @@ class Backlog:
 
     def __init__(self, limits: TransportLimits) -> None:
         self._limits = limits
-        # Below these the queue is not half full.
-        self._calm_messages = -(-limits.window_messages // 2)
-        self._calm_bytes = -(-limits.window_bytes // 2)
         self._gone = False
         self._queue: deque[tuple[Event, int, bool]] | None = None  # the bool: is it for many
         self._has_overflowed = False

@@ -172,6 +172,7 @@ class Connection(Answered):
             return
         if self._is_accepting:
             raise RuntimeError("accept() while another task is accepting")
+        await self._app.admit(self)  # may refuse it; else another task has no turn meanwhile
         self._is_accepting = True
         try:
             await self._accept(wanted)
@@ -180,7 +181,6 @@ class Connection(Answered):
             self._note_answer()
 
     async def _accept(self, wanted: tuple[str | None, list[tuple[bytes, bytes]]]) -> None:
-        await self._app.admit(self)
         subprotocol, headers = wanted
         event = {"type": "websocket.accept", "subprotocol": subprotocol, "headers": headers}
         if self.route.codec is None and subprotocol in CODECS:
@@ -266,6 +266,7 @@ class Connection(Answered):
         close_code: int | None = None,
     ) -> None:
         """Do what `deny` does, with a body of any kind."""
+        await self.decided()
         if self._phase is not Phase.CONNECTING:
             raise RuntimeError("deny() after the handshake was answered")
         check_status(status)

@@ -166,10 +166,11 @@ class _Events:
         self._body += event.get("body", b"")
         if event.get("more_body", False):
             return
+        was_answered = self._ws.has_ended
         try:
             await self._ws.answer(*self._denial, self._body)
         except RuntimeError:
-            if not self._ws.has_ended:
+            if was_answered or not self._ws.has_ended:
                 raise
             raise _Gone("the client left before it was refused") from None
 

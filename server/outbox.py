@@ -73,14 +73,24 @@ class PipelinedOutbox(Backlog):
     next: no task, and nothing to wait for unless the queue is full.
     """
 
-    __slots__ = ("_host_send", "_last", "_pending_type", "_send", "_waiters")
+    __slots__ = (
+        "_calm_bytes",
+        "_calm_messages",
+        "_host_send",
+        "_last",
+        "_pending_type",
+        "_send",
+        "_waiters",
+    )
 
     def __init__(
         self, send: Send, limits: TransportLimits, accepted: Any, *, is_replacing: bool = False
     ) -> None:
         super().__init__(limits)
-        if is_replacing:  # what waits is to be replaced: each message has to go through `enqueue`
-            self._calm_messages = 0
+        # Below these the queue is less than half full, and `forward` may add to it; never if what
+        # waits is to be replaced.
+        self._calm_messages = 0 if is_replacing else -(-limits.window_messages // 2)
+        self._calm_bytes = -(-limits.window_bytes // 2)
         self._pending_type = type(accepted)
         self._last: Any = accepted
         self._host_send: Callable[[Event], Any] = send

@@ -6,7 +6,7 @@ to a member may change places. It is what a room costs on granian at the least.
 """
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 Event = dict[str, Any]
@@ -18,18 +18,15 @@ rooms: defaultdict[str, set[Send]] = defaultdict(set)
 
 async def app(scope: Event, receive: Receive, send: Send) -> None:
     """Serve WebSockets on /echo and /room/{name}; refuse whatever else comes."""
-    await _serve(scope, receive, send, room)
+    await _serve(scope, receive, send, waits=True)
 
 
 async def unawaited(scope: Event, receive: Receive, send: Send) -> None:
     """Do the same with rooms whose sends nobody waits for."""
-    await _serve(scope, receive, send, hasty_room)
+    await _serve(scope, receive, send, waits=False)
 
 
-Room = Callable[[str, Receive, Send], Coroutine[Any, Any, None]]
-
-
-async def _serve(scope: Event, receive: Receive, send: Send, room: Room) -> None:
+async def _serve(scope: Event, receive: Receive, send: Send, *, waits: bool) -> None:
     if scope["type"] == "lifespan":
         await receive()
         await send({"type": "lifespan.startup.complete"})
@@ -38,7 +35,7 @@ async def _serve(scope: Event, receive: Receive, send: Send, room: Room) -> None
     elif scope["type"] == "websocket" and scope["path"] == "/echo":
         await echo(receive, send)
     elif scope["type"] == "websocket" and scope["path"].startswith("/room/"):
-        await room(scope["path"].removeprefix("/room/"), receive, send)
+        await room(scope["path"].removeprefix("/room/"), receive, send, waits)
 
 
 async def echo(receive: Receive, send: Send) -> None:
@@ -49,8 +46,8 @@ async def echo(receive: Receive, send: Send) -> None:
         await send({"type": "websocket.send", "text": event["text"]})
 
 
-async def room(name: str, receive: Receive, send: Send) -> None:
-    """Send every text to all members, and wait for each of these sends."""
+async def room(name: str, receive: Receive, send: Send, waits: bool) -> None:
+    """Send every text to all members, and wait for each of these sends, or for none."""
     await receive()
     await send({"type": "websocket.accept"})
     members = rooms[name]
@@ -58,18 +55,7 @@ async def room(name: str, receive: Receive, send: Send) -> None:
     while (event := await receive())["type"] == "websocket.receive":
         message = {"type": "websocket.send", "text": event["text"]}
         for member in tuple(members):
-            await member(message)
-    members.discard(send)
-
-
-async def hasty_room(name: str, receive: Receive, send: Send) -> None:
-    """Send every text to all members, and wait for nobody."""
-    await receive()
-    await send({"type": "websocket.accept"})
-    members = rooms[name]
-    members.add(send)
-    while (event := await receive())["type"] == "websocket.receive":
-        message = {"type": "websocket.send", "text": event["text"]}
-        for member in tuple(members):
-            member(message)  # granian has started it
+            sent = member(message)  # granian has started it
+            if waits:
+                await sent
     members.discard(send)

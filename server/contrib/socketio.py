@@ -11,6 +11,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -18,8 +19,9 @@ from server.app import App
 from server.close_codes import CloseCode
 from server.mounted import OURS
 from server.room import channel_of
+from workers.journal_lock import JournalStalled
 from workers.publisher import Message
-from workers.room_directory import encode_name
+from workers.room_directory import DirectoryFull, encode_name
 
 try:
     from socketio.async_pubsub_manager import AsyncPubSubManager
@@ -36,7 +38,6 @@ LIMIT = 20_000  # a pause only slows what comes
 RETRY_S = 5.0
 
 Packet = dict[str, Any]
-_BINARY = "\0switchboard.bytes"  # before the arguments of an acknowledgement that holds bytes
 _channels: WeakKeyDictionary[App, set[str]] = WeakKeyDictionary()
 """Those that are taken."""
 
@@ -72,8 +73,8 @@ class BusManager(AsyncPubSubManager):  # type: ignore[misc]
         taken = _channels.setdefault(app, set())
         if channel in taken:
             raise ValueError(f"channel {channel!r} is taken: give each Socket.IO server its own")
-        taken.add(channel)
         super().__init__(channel=channel, **options)
+        taken.add(channel)
         self._rooms = app.runtime.rooms
         self._is_attending = False
         self._renew()
@@ -92,8 +93,9 @@ class BusManager(AsyncPubSubManager):  # type: ignore[misc]
         if self.server is None:
             return
         self._renew()
-        await self._attend()
-        self._handled = self._rooms.bus.seen(self._room).offset
+        with suppress(DirectoryFull, JournalStalled):  # `_listen` says so, and tries again
+            await self._attend()
+            self._handled = self._rooms.bus.seen(self._room).offset
         self.server.manager_initialized = True  # it would do the next at its first client
         self.initialize()
 
@@ -123,9 +125,13 @@ class BusManager(AsyncPubSubManager):  # type: ignore[misc]
         socket = eio.sockets.get(sid)
         pinged_s = None if socket is None or socket.closed else socket.last_ping
         if pinged_s and time.time() - pinged_s > eio.ping_timeout:
-            self.server.start_background_task(socket.check_ping_timeout)
+            self.server.start_background_task(self._end_silent, socket)
         else:
             await type(eio).send_packet(eio, sid, packet)
+
+    async def _end_silent(self, socket: Any) -> None:
+        if not (socket.closed or socket.closing):  # by an earlier packet's
+            await socket.check_ping_timeout()
 
     async def connect(self, sid: str, namespace: str) -> Any:
         """Take in a client, when this worker hears what the others emit."""
@@ -136,10 +142,13 @@ class BusManager(AsyncPubSubManager):  # type: ignore[misc]
         self, host_id: str, sid: str, namespace: str, callback_id: int, *args: Any
     ) -> None:
         """Bring an acknowledgement back to the worker that asked; bytes travel as in an emit."""
-        if host_id != self.host_id and Codec.data_is_binary([*args]):
-            data, attachments = Codec.deconstruct_binary([*args])
-            args = (_BINARY, data, *[base64.b64encode(part).decode() for part in attachments])
-        await super()._return_callback(host_id, sid, namespace, callback_id, *args)
+        if host_id == self.host_id or not Codec.data_is_binary([*args]):
+            await super()._return_callback(host_id, sid, namespace, callback_id, *args)
+            return
+        data, attachments = Codec.deconstruct_binary([*args])
+        parts = [base64.b64encode(part).decode() for part in attachments]
+        packet = {"method": "callback", "host_id": host_id, "sid": sid, "namespace": namespace}
+        await self._publish({**packet, "id": callback_id, "args": data, "attachments": parts})
 
     async def _publish(self, data: Packet) -> None:
         """Publish to all workers; when it returns, the own clients have it queued.
@@ -188,10 +197,9 @@ class BusManager(AsyncPubSubManager):  # type: ignore[misc]
     # Code of the user runs in these, and may emit: whoever hears must not wait for it.
 
     async def _handle_callback(self, message: Packet) -> None:
-        match message.get("args"):
-            case [mark, data, *attachments] if mark == _BINARY:
-                parts = [base64.b64decode(part) for part in attachments]
-                message = {**message, "args": Codec.reconstruct_binary(data, parts)}
+        if "attachments" in message:
+            parts = [base64.b64decode(part) for part in message["attachments"]]
+            message = {**message, "args": Codec.reconstruct_binary(message["args"], parts)}
         self.server.start_background_task(super()._handle_callback, message)
 
     async def _handle_disconnect(self, message: Packet) -> None:

@@ -43,6 +43,12 @@ async def call(sid: str, target: str) -> Any:
     return await sio.call("question", "6 x 7", to=target, timeout=10)
 
 
+@sio.on("call bytes")
+async def call_bytes(sid: str, target: str) -> Any:
+    value, text = await sio.call("which bytes", to=target, timeout=10)
+    return [[*value["part"]], text]
+
+
 @sio.event
 async def callback(sid: str, target: str) -> None:
     async def answered(answer: Any) -> None:

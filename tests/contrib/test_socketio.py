@@ -103,6 +103,7 @@ def test_what_a_server_does_reaches_clients_of_other_workers() -> None:
     assert told["to"]["value"] == {"text": "hello", "list": [1, None]}
     assert told["bytes"] == {"size": 3, "data": [0, 1, 255]}
     assert told["call"]["value"] == "6 x 7 = 42"
+    assert told["call bytes"]["value"] == [[0, 255], "and text"]
     assert told["callback"]["value"] == ["answered", "6 x 7 = 42"]
     assert told["skip"] == {"heard": ["behind"], "there": "skipped one"}
     assert told["enter"]["value"] == [0, 0]

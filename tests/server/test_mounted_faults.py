@@ -81,6 +81,46 @@ async def test_it_may_return_while_another_task_of_it_accepts() -> None:
     assert books(app, "/sub/{}") == one_closed(1000, SERVER)
 
 
+async def test_a_refusal_waits_for_an_accept_under_way_and_comes_too_late() -> None:
+    app, problems = App(), []
+
+    @app.websocket_route("/", auto_accept=False)
+    async def view(ws: WebSocket) -> None:
+        accepting = asyncio.create_task(ws.accept())
+        await asyncio.sleep(0)
+        with pytest.raises(RuntimeError) as caught:
+            await ws.deny(403)
+        problems.append(str(caught.value))
+        await accepting
+        await ws.send("accepted")
+
+    async with embedded(app) as url, connect(f"{url}/") as ws:
+        assert await ws.recv() == "accepted"
+        await ws.wait_closed()
+    assert problems == ["deny() after the handshake was answered"]
+    await until(lambda: not app.runtime.running)
+    assert books(app) == one_closed(1000, SERVER)
+
+
+async def test_a_second_refusal_is_a_fault_of_the_app() -> None:
+    app, problems = App(), []
+
+    async def twice(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.http.response.start", "status": 418})
+        await send({"type": "websocket.http.response.body", "body": b"once"})
+        with pytest.raises(RuntimeError) as caught:
+            await send({"type": "websocket.http.response.body", "body": b"again"})
+        problems.append(str(caught.value))
+
+    app.mount("/sub", twice)
+    with pytest.raises(InvalidStatus) as caught:
+        async with connected(app):
+            pass
+    assert (caught.value.response.status_code, caught.value.response.body) == (418, b"once")
+    assert problems == ["deny() after the handshake was answered"]
+
+
 @pytest.mark.parametrize("acts", ["receives", "sends"])
 async def test_one_that_goes_on_for_ever_after_the_end_leaves_the_loop_to_others(acts: str) -> None:
     app, over = App(), asyncio.Event()

@@ -106,6 +106,9 @@ def unprivileged() -> Iterator[None]:
 
 @pytest.mark.usefixtures("unprivileged")
 def test_a_privileged_port() -> None:
+    if int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text()) <= 1:
+        assert claim_address("127.0.0.1", 1) == ("127.0.0.1", 1)  # as Docker sets it: anybody may
+        return
     with pytest.raises(PreflightError, match="needs privileges: choose one from 1024 up"):
         claim_address("127.0.0.1", 1)
 

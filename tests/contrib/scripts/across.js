@@ -4,6 +4,7 @@ import { apart, ask, done, once, open, tell } from "./common.js";
 const [here, there] = await apart();
 const next = (socket) => once(socket, "value").then(([value]) => value);
 there.on("question", (text, answer) => answer(`${text} = 42`));
+there.on("which bytes", (answer) => answer({ part: Buffer.from([0, 255]) }, "and text"));
 
 let value = next(there);
 await ask(here, "to", there.id, { text: "hello", list: [1, null] });
@@ -15,6 +16,8 @@ const got = await value;
 tell("bytes", { size: got.size, data: [...got.data] });
 
 tell("call", { value: await ask(here, "call", there.id) });
+
+tell("call bytes", { value: await ask(here, "call bytes", there.id) });
 
 value = next(here);
 await ask(here, "callback", there.id);
