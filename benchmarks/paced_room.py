@@ -12,10 +12,11 @@ from benchmarks.fanout import Member, all_received, greet
 from benchmarks.feed import Feed
 from benchmarks.traffic import Client, Load, close, connect, source
 
-_REMEMBERS = 2048  # messages: how far a member may be behind
+_SPARE = 256  # messages of before the traffic
 _DEAF_BUFFER_BYTES = 4 << 10
 _DEAF_SEGMENT_BYTES = 1400  # as on Ethernet: with loopback's 64 KB the kernel would take 2.8 MB
 _PLACING_SECONDS = 5.0
+_STANDSTILL_SECONDS = 5.0
 
 
 class _Timed(Member):
@@ -29,7 +30,7 @@ class _Timed(Member):
         count = self.count
         super().on_ws_frame(transport, frame)
         if self.count > count > 0:
-            self.load.latencies.append(perf_counter() - self._sent_at[count % _REMEMBERS])
+            self.load.latencies.append(perf_counter() - self._sent_at[count % len(self._sent_at)])
 
 
 class _Publisher(Client):
@@ -49,17 +50,24 @@ class _Publisher(Client):
 class PacedRoom(Load):
     """So many messages a second into one room, on time whatever comes back.
 
+    Args:
+        seconds: for which it goes on at most. A room may get more than a server can carry, so every
+            message is remembered until the end.
+
     Attributes:
         worker_pid: the process of the room, once it is open.
     """
 
-    def __init__(self, base: str, members: int, per_second: float, size: int) -> None:
+    def __init__(
+        self, base: str, members: int, per_second: float, size: int, seconds: float
+    ) -> None:
         super().__init__()
         self.worker_pid = 0
         self._base = base
         self._per_second = per_second
-        self._feed = Feed("0", size, _REMEMBERS)
-        self._sent_at = [0.0] * _REMEMBERS
+        remembers = int(per_second * seconds) + _SPARE
+        self._feed = Feed("0", size, remembers)
+        self._sent_at = [0.0] * remembers
         self._publisher = _Publisher(self)
         self._members = [_Timed(self, self._feed, self._sent_at) for _ in range(members)]
         self._deaf: list[socket.socket] = []
@@ -95,7 +103,7 @@ class PacedRoom(Load):
         loop = asyncio.get_running_loop()
         due = loop.time()
         while True:
-            self._sent_at[self._feed.sent % _REMEMBERS] = perf_counter()
+            self._sent_at[self._feed.sent % len(self._sent_at)] = perf_counter()
             self._publisher.send(self._feed.next())
             due += 1 / self._per_second
             # If it is late, it catches up, and lets what has come be read all the same.
@@ -104,9 +112,19 @@ class PacedRoom(Load):
     def counts(self) -> list[int]:
         return [member.count for member in self._members]
 
+    async def _let_it_arrive(self) -> None:
+        """Wait for what is still on its way, as long as there comes any of it."""
+        loop = asyncio.get_running_loop()
+        arrived, since = 0, loop.time()
+        while min(self.counts()) < self._feed.sent and loop.time() - since < _STANDSTILL_SECONDS:
+            await asyncio.sleep(0.05)
+            if (now := sum(self.counts())) != arrived:
+                arrived, since = now, loop.time()
+
     async def stop(self) -> None:
         if self._pacing is not None:
             self._pacing.cancel()
+        await self._let_it_arrive()
         await all_received(self, self._feed, self._members)
         await close([self._publisher, *self._members])
         for deaf in self._deaf:

@@ -20,7 +20,7 @@ from benchmarks import cpu
 from benchmarks.echo import probe
 from benchmarks.targets import OURS
 from benchmarks.traffic import SMALLEST_SIZE
-from benchmarks.workloads import TWO_WORKERS, UNAWAITED
+from benchmarks.workloads import PAIRED, TWO_WORKERS, UNAWAITED
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -72,14 +72,19 @@ def _ours(name: str, title: str, workers: int) -> Server:
 
 
 def _granian(
-    name: str, title: str, app: str = "granian_app:app", also: tuple[str, ...] = ()
+    name: str,
+    title: str,
+    app: str = "granian_app:app",
+    also: tuple[str, ...] = (),
+    workers: int = 1,
 ) -> Server:
     return Server(
         name=name,
-        title=f"{title}, one worker",
+        title=f"{title}, {'one worker' if workers == 1 else f'{workers} workers'}",
         arguments=(
             *("-m", "granian", f"benchmarks.apps.{app}", "--interface", "asgi"),
-            *("--loop", "uvloop", "--workers", "1", "--host", "127.0.0.1", "--port", "{port}"),
+            *("--loop", "uvloop", "--workers", str(workers)),
+            *("--host", "127.0.0.1", "--port", "{port}"),
         ),
         modules=(*also, "granian", "uvloop"),
         distributions=(*also, "granian", "uvloop"),
@@ -96,6 +101,12 @@ SERVERS = {
             UNAWAITED,
             "the same, and nobody waits for a room's sends: a floor",
             "granian_app:unawaited",
+        ),
+        _granian(
+            PAIRED,
+            "bare ASGI on granian with uvloop, a room by datagrams: a floor",
+            "paired_app:app",
+            workers=2,
         ),
         _granian(
             "starlette-granian",

@@ -91,7 +91,9 @@ class _Clocks:
 
 
 async def _drive(target: Running, log: Path, deaf: int, options: argparse.Namespace) -> Run:
-    room = PacedRoom(target.base, options.members, options.rate, options.size)
+    # With a second to spare for each: what looks at the server may take its time.
+    seconds = _WARMUP_SECONDS + 1 + options.seconds + 1
+    room = PacedRoom(target.base, options.members, options.rate, options.size, seconds)
     await room.open()
     room.start()
     await asyncio.sleep(_WARMUP_SECONDS)

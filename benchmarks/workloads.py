@@ -15,6 +15,7 @@ from benchmarks.traffic import MakeLoad
 
 TWO_WORKERS = f"{OURS}-2-workers"
 UNAWAITED = "granian-unawaited"
+PAIRED = "granian-paired"
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,10 +149,13 @@ WORKLOADS = {
             cases=(
                 Case("other-worker", TWO_WORKERS, ELSEWHERE),
                 Case("same-worker", TWO_WORKERS, AT_HOME),
+                Case("paired-other-worker", PAIRED, ELSEWHERE),
+                Case("paired-same-worker", PAIRED, AT_HOME),
             ),
             targets=(
                 Target(None, 5.0, measure=Measure.P99, case="other-worker"),
                 Target("same-worker", 15.0, is_difference=True, case="other-worker"),
+                Target("paired-same-worker", is_difference=True, case="paired-other-worker"),
             ),
             is_saturating=False,
         ),
