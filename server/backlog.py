@@ -6,6 +6,7 @@ It sends nothing. The two outboxes do, each in the way of its host, and both kee
 import time
 from collections import deque
 
+from server.lane import Lane
 from server.transport import Event, TransportLimits
 
 PATIENCE_S = 3.0
@@ -16,7 +17,7 @@ LONGEST_PATIENCE_S = 10.0
 """How long they wait for it in all."""
 
 
-class Backlog:
+class Backlog(Lane):
     """A queue of messages in the order of their sending, bounded in messages and in bytes.
 
     A message that is for many (of a room, or broadcast) may be dropped while it waits; one that
@@ -24,7 +25,7 @@ class Backlog:
 
     Attributes:
         messages, size_bytes: what was sent so far, with what waits and without what was dropped;
-            the last event is not counted.
+            the last event is not counted. What `audience` has yet to settle is missing.
         pending_bytes: payload bytes in the queue.
         filling_since: the monotonic time since when the queue has been half full, or None. Also
             None after an overflow: whoever gave way to that peer would wait in vain.
@@ -35,7 +36,6 @@ class Backlog:
         "_gone",
         "_has_overflowed",
         "_limits",
-        "_queue",
         "filling_since",
         "messages",
         "pending_bytes",
@@ -46,7 +46,7 @@ class Backlog:
     def __init__(self, limits: TransportLimits) -> None:
         self._limits = limits
         self._gone = False
-        self._queue: deque[tuple[Event, int, bool]] | None = None  # the bool: is it for many
+        self._queue = None
         self._has_overflowed = False
         self.filling_since: float | None = None
         self.taken_at = 0.0

@@ -41,7 +41,6 @@ class Connection(Answered):
 
     Attributes:
         offer: sends an event of that many bytes without waiting; False if `post` has to.
-        forward: the same for what is for many; False if `hand_over` has to.
     """
 
     __slots__ = (
@@ -62,7 +61,6 @@ class Connection(Answered):
         "_send",
         "_unsent_close",
         "encoding",
-        "forward",
         "offer",
     )
     _inbox: Inbox
@@ -88,7 +86,6 @@ class Connection(Answered):
         self._rooms: dict[str, int | None] = {}  # to the bus's ticket, None while it is joining
         self._handling_since_s = 0.0
         self.offer: Callable[[Event, int], bool] = take_nothing
-        self.forward = self.offer
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.path!r} {self._phase.name}>"
@@ -101,6 +98,11 @@ class Connection(Answered):
         return WebSocketState(min(self._phase, WebSocketState.DISCONNECTED))
 
     application_state = state
+
+    @property
+    def is_open(self) -> bool:
+        """Accepted, and closed by neither side."""
+        return self._phase is CONNECTED
 
     @property
     def has_ended(self) -> bool:
@@ -120,12 +122,18 @@ class Connection(Answered):
     @property
     def messages_sent(self) -> int:
         """Messages handed to the host so far."""
-        return self._outbox.messages if self._accepted_with else 0
+        if self._accepted_with is None:
+            return 0
+        self._app.rooms.settle()
+        return self._outbox.messages
 
     @property
     def bytes_sent(self) -> int:
         """Their payload bytes."""
-        return self._outbox.size_bytes if self._accepted_with else 0
+        if self._accepted_with is None:
+            return 0
+        self._app.rooms.settle()
+        return self._outbox.size_bytes
 
     @property
     def waiting(self) -> tuple[int, int]:
@@ -209,7 +217,7 @@ class Connection(Answered):
             is_replacing=self.route.slow_consumer == slow.LATEST,
         )
         self._phase = CONNECTED
-        self.offer, self.forward = self._outbox.offer, self._outbox.forward
+        self.offer = self._outbox.offer
         early, self._early = self._early, None
         self._watch_over()
         self._send_early(early)
@@ -356,7 +364,9 @@ class Connection(Answered):
 
     def _leave(self, phase: Phase, code: int, reason: str, *, by_peer: bool) -> None:
         self._phase = phase
-        self.offer = self.forward = take_nothing
+        self.offer = take_nothing
+        if self._accepted_with is not None:
+            self._outbox.shut()
         self.close_code, self.close_reason = code, reason
         self.is_closed_by_peer = by_peer
         self._ledger.closing(self)

@@ -1,10 +1,10 @@
 """Owns the sending side of one connection: pipelined sends, bounded. See `transport` for why."""
 
 import asyncio
-from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from server.backlog import Backlog
+from server.lane import NOBODY, host_of
 from server.queued_outbox import QueuedOutbox
 from server.transport import (
     Event,
@@ -15,54 +15,6 @@ from server.transport import (
     is_eager,
     wait_done,
 )
-
-
-class Outbox(Protocol):
-    """The sending side; its attributes are those of `Backlog`."""
-
-    messages: int
-    size_bytes: int
-    filling_since: float | None
-
-    @property
-    def waiting(self) -> tuple[int, int]: ...
-
-    def offer(self, event: Event, size_bytes: int) -> bool:
-        """Send without waiting; False if that cannot be done: `put` waits, or says why."""
-
-    def forward(self, event: Event, size_bytes: int) -> bool:
-        """Send or queue what is for many if nothing speaks against it; False: `enqueue` decides."""
-
-    async def put(self, event: Event, size_bytes: int) -> None:
-        """Send, waiting for room. Raises PeerGone, SendTimeout."""
-
-    def push(self, event: Event, size_bytes: int) -> bool:
-        """Send what must not be dropped, or leave it to be sent; False if it is full or gone."""
-
-    def is_worth_waiting_for(self) -> bool:
-        """Whether it has begun to fill up, but its peer reads on."""
-
-    def enqueue(self, event: Event, size_bytes: int, *, even_if_full: bool = False) -> bool:
-        """Send what is for many, or leave it to be sent; False if it is full. Raises PeerGone."""
-
-    def drop_oldest(self) -> bool:
-        """Drop the oldest that `enqueue` left to be sent; False if there is none."""
-
-    def overflow(self) -> None:
-        """Note that messages are being dropped."""
-
-    async def close(self, event: Event) -> bool:
-        """Send the last event after all others; False if the peer did not take it in time."""
-
-    async def finish(self) -> None:
-        """Come to an end after the peer left."""
-
-    def abandon(self) -> None:
-        """Drop what has not been sent, so that the host can let go of the connection."""
-
-
-def _discard(event: Event) -> None:
-    """Stand in for the host's send after the end; what it returns is no pending send."""
 
 
 class PipelinedOutbox(Backlog):
@@ -77,9 +29,6 @@ class PipelinedOutbox(Backlog):
         "_calm_bytes",
         "_calm_messages",
         "_host_send",
-        "_last",
-        "_pending_type",
-        "_send",
         "_waiters",
     )
 
@@ -91,20 +40,19 @@ class PipelinedOutbox(Backlog):
         # waits is to be replaced.
         self._calm_messages = 0 if is_replacing else -(-limits.window_messages // 2)
         self._calm_bytes = -(-limits.window_bytes // 2)
-        self._pending_type = type(accepted)
-        self._last: Any = accepted
-        self._host_send: Callable[[Event], Any] = send
-        self._send: Callable[[Event], Any] = send
+        self._host = host_of(send)
+        self._last = accepted
+        self._host_send: Any = send
         self._waiters: list[asyncio.Future[None]] | None = None
 
     def offer(self, event: Event, size_bytes: int) -> bool:
         """Send without waiting; False if the queue is full or the peer is gone."""
-        if self._queue is not None or not self._last.done():
+        last = self._last
+        if self._queue is not None or not last.done():
             return self._append(event, size_bytes)
-        send = self._send
-        pending = send(event)
+        pending = self._host.send(event)
         # granian answers a send on a closed transport with an awaitable of another type.
-        if type(pending) is not self._pending_type:
+        if type(pending) is not type(last):
             self._gone = True
             return False
         self._last = pending
@@ -115,31 +63,28 @@ class PipelinedOutbox(Backlog):
     push = offer
 
     def forward(self, event: Event, size_bytes: int) -> bool:
-        """Send or queue what is for many, far from full; False if there is more to it."""
+        """Queue what is for many behind what waits, far from full; False if there is more to it."""
         queue = self._queue
         if queue is None:
-            if not self._last.done():
-                return False
-            send = self._send
-            pending = send(event)
-            if type(pending) is not self._pending_type:
-                self._gone = True
-                return False
-            self._last = pending
-        else:
-            waiting_bytes = self.pending_bytes + size_bytes
-            if (
-                self.filling_since is not None
-                or self._gone
-                or len(queue) >= self._calm_messages
-                or waiting_bytes > self._calm_bytes
-            ):
-                return False
-            queue.append((event, size_bytes, True))
-            self.pending_bytes = waiting_bytes
+            return False
+        waiting_bytes = self.pending_bytes + size_bytes
+        if (
+            self.filling_since is not None
+            or self._gone
+            or len(queue) >= self._calm_messages
+            or waiting_bytes > self._calm_bytes
+        ):
+            return False
+        queue.append((event, size_bytes, True))
+        self.pending_bytes = waiting_bytes
         self.messages += 1
         self.size_bytes += size_bytes
         return True
+
+    def shut(self) -> None:
+        """Take nothing more that is for many; what waits is still sent."""
+        self._host = NOBODY
+        self._calm_messages = 0
 
     def _append(
         self,
@@ -167,9 +112,8 @@ class PipelinedOutbox(Backlog):
         event, size_bytes, _ = queue.popleft()
         self.pending_bytes -= size_bytes
         self._note_taken()
-        send = self._send
-        pending = send(event)
-        if type(pending) is not self._pending_type:
+        pending = self._host_send(event)
+        if type(pending) is not type(self._last):
             self._gone = True
             self._forget()
         else:
@@ -256,12 +200,20 @@ class PipelinedOutbox(Backlog):
     def abandon(self) -> None:
         """Drop the queue and cancel the send under way, which frees the host's lock."""
         self._gone = True
-        self._send = _discard
+        self._host = NOBODY
         self._forget()
         # The garbage collector does not see what granian's awaitables hold.
         self._last.remove_done_callback(self._next)
         self._last.cancel()
         self._wake()
+
+
+Outbox = PipelinedOutbox | QueuedOutbox
+"""The sending side. Both have the same methods, and the attributes of `Backlog`.
+
+`offer` sends at once or not at all, `put` waits for room. What is for many goes by `forward_to_all`
+to those that are idle; else by `forward`, and where that sees more to it by `enqueue`.
+"""
 
 
 def make_outbox(

@@ -4,6 +4,7 @@ import asyncio
 import logging
 
 from server.backlog import Backlog
+from server.lane import BUSY, NOBODY
 from server.transport import Event, PeerGone, Send, SendTimeout, TransportLimits
 
 log = logging.getLogger("switchboard.connection")
@@ -17,6 +18,8 @@ class QueuedOutbox(Backlog):
 
     def __init__(self, send: Send, limits: TransportLimits) -> None:
         super().__init__(limits)
+        self._host = NOBODY
+        self._last = BUSY
         self._send = send
         self._flusher: asyncio.Task[None] | None = None
         self._room = asyncio.Event()
@@ -27,6 +30,9 @@ class QueuedOutbox(Backlog):
         return False
 
     forward = offer
+
+    def shut(self) -> None:
+        """Nothing is forwarded here anyway."""
 
     def push(self, event: Event, size_bytes: int) -> bool:
         """Queue what may not be dropped without waiting; False if the queue is full, or nobody."""

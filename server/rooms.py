@@ -1,19 +1,21 @@
 """Owns who is a member of what in this worker, joins with recovery, and delivery to many.
 
 A message is encoded once when it is published and once more for members of another codec, and is
-handed to every member without waiting for any. How it gets to the worker is the bus's matter.
+handed to every member without waiting for any. How it gets to the worker is the bus's matter, and
+how it gets to those that are idle is `audience`'s.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from server import slow
+from server.audience import Audience, Group
 from server.backlog import PATIENCE_S
 from server.close_codes import CloseCode
-from server.encodings import Encoded, EncodedMessage, Encoding, payload_of
+from server.encodings import Encoded, EncodedMessage, payload_of
 from server.exceptions import WebSocketDisconnect
 from server.recovery import TooSlow, id_of, recover, wanted_place
 from server.retention import Retention
@@ -24,6 +26,7 @@ from workers.publisher import Message, key_of
 from workers.registry import id_text
 
 if TYPE_CHECKING:
+    from server.connection import Connection
     from server.runtime import AppRuntime
     from server.websocket import WebSocket
 
@@ -55,7 +58,8 @@ class Rooms:
     def __init__(self, runtime: "AppRuntime") -> None:
         self._runtime = runtime
         self._bus: Bus | None = None
-        self._live: dict[str, dict[WebSocket, None]] = {}
+        self._live: dict[str, Audience] = {}
+        self._unsettled: list[Group] = []
         self._listeners: dict[str | None, Listener] = {}
         self._paused: set[tuple[WebSocket, str]] = set()  # they have missed messages
         self._kicking: dict[WebSocket, asyncio.Task[None]] = {}
@@ -109,7 +113,9 @@ class Rooms:
         # Nothing may be awaited between the last look at the position and this.
         position = self.bus.seen(name)
         self._paused.discard((ws, name))
-        self._live.setdefault(name, {})[ws] = None
+        if (live := self._live.get(name)) is None:
+            live = self._live[name] = Audience()
+        live.add(ws)
         joined = Joined(epoch_text(position.epoch), position.offset, recovered)
         self._welcome(ws, joined, welcome)
         if wanted is not None:
@@ -186,7 +192,7 @@ class Rooms:
     def _mute(self, ws: "WebSocket", name: str) -> None:
         live = self._live.get(name)
         if live is not None:
-            live.pop(ws, None)
+            live.discard(ws)
             if not live:
                 del self._live[name]
 
@@ -242,21 +248,31 @@ class Rooms:
 
     def _deliver(self, message: Message) -> bool:
         """Hand a message to its members; True if one has begun to lag, and is to be waited for."""
-        targets: Iterable[WebSocket]
         if message.room is None:
-            targets = self._of_route(message.epoch)
+            lagging = self._broadcast(message)
+        elif (listener := self._listeners.get(message.room)) is not None:
+            return listener.heard(message)
+        elif (audience := self._live.get(message.room)) is not None:
+            lagging = self._hand_over(message, audience)
         else:
-            targets = self._live.get(message.room, ())
-            if (listener := self._listeners.get(message.room)) is not None:
-                return listener.heard(message)
-        if message.excluded:
-            ids = {id_text(*id) for id in message.excluded}
-            targets = [ws for ws in targets if ws.id not in ids]
-        lagging = self._hand_over(EncodedMessage(message), tuple(targets))
+            return False
         if not lagging:
             return False
         self._lagging.setdefault(message.room, set()).update(lagging)
         return True
+
+    def _broadcast(self, message: Message) -> list["WebSocket"]:
+        """Hand a message to all connections, or to those of its route."""
+        audience = Audience()
+        early = []  # not accepted yet, or ending
+        for ws in self._of_route(message.epoch):
+            if ws.is_open:
+                audience.add(ws)
+            else:
+                early.append(ws)
+        lagging = self._hand_over(message, audience, early)
+        self.settle()  # nobody keeps this audience
+        return lagging
 
     def _of_route(self, key: int) -> list["WebSocket"]:
         connections = self._runtime.connections
@@ -265,36 +281,50 @@ class Rooms:
         return [ws for ws in connections if key_of(ws.route.pattern.text) == key]
 
     def _hand_over(
-        self, message: EncodedMessage, targets: Collection["WebSocket"]
+        self, message: Message, audience: Audience, early: Sequence["WebSocket"] = ()
     ) -> list["WebSocket"]:
         """Send to all without awaiting; return those that are to be waited for."""
-        lagging = []
+        encoded_message = EncodedMessage(message)
+        excluded: list[Connection] = []
+        if message.excluded:
+            excluded = self._runtime.ledger.find([id_text(*id) for id in message.excluded])
+        lagging: list[WebSocket] = []
         delivered = 0
-        encoding: Encoding | None = None
-        for ws in targets:
-            if ws.encoding is not encoding:
-                encoding = ws.encoding
-                encoded = message.of(encoding)
+        for group in audience.groups():
+            encoded = encoded_message.of(group.encoding)
             if encoded is None:  # it cannot be, and the log says why
                 continue
-            event, size_bytes = encoded
-            forward = ws.forward
-            if forward(event, size_bytes):
-                delivered += 1
-                continue
-            if ws in self._kicking:
-                continue
-            try:
-                if not ws.hand_over(event, size_bytes):
-                    self._close(ws, slow.disconnect(ws))
-            except (WebSocketDisconnect, RuntimeError):
-                # It left, or was closed, a moment ago; its own handler notices.
-                continue
-            delivered += 1
-            if ws.is_lagging:
-                lagging.append(ws)
+            if group.is_settled:
+                self._unsettled.append(group)
+            reached, others = group.forward(*encoded, [ws for ws in excluded if ws.is_open])
+            delivered += reached
+            for ws in others:
+                delivered += self._hand_to(ws, encoded, lagging)
+        for ws in early:
+            if ws not in excluded and (encoded := encoded_message.of(ws.encoding)) is not None:
+                delivered += self._hand_to(ws, encoded, lagging)
         self.bus.note("delivered", delivered)
         return lagging
+
+    def _hand_to(self, ws: "WebSocket", encoded: Encoded, lagging: list["WebSocket"]) -> bool:
+        """Send to one that is not idle, by its route's policy; False if it is gone."""
+        if ws in self._kicking:
+            return False
+        try:
+            if not ws.hand_over(*encoded):
+                self._close(ws, slow.disconnect(ws))
+        except (WebSocketDisconnect, RuntimeError):
+            # It left, or was closed, a moment ago; its own handler notices.
+            return False
+        if ws.is_lagging:
+            lagging.append(ws)
+        return True
+
+    def settle(self) -> None:
+        """Bring the connections' own counts up to date with what was sent to many."""
+        unsettled = self._unsettled
+        while unsettled:
+            unsettled.pop().settle()
 
     def _cut_off(self, ws: "WebSocket") -> None:
         """Disconnect one that has no room for what it must be told."""
