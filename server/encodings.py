@@ -61,28 +61,13 @@ class Bare:
         return None
 
 
-class EncodedMessage:
-    """A published message, as one event for each encoding of those who get it."""
-
-    __slots__ = ("_events", "_message")
-
-    def __init__(self, message: Message) -> None:
-        self._message = message
-        self._events: dict[Encoding, Encoded | None] = {}
-
-    def of(self, encoding: Encoding) -> Encoded | None:
-        """Return the event for an encoding; None, and a line in the log, if there cannot be one."""
-        try:
-            return self._events[encoding]
-        except KeyError:
-            pass
-        try:
-            encoded = encoding.encode(self._message)
-        except Exception:
-            log.exception("a message of room %r has no form for some", self._message.room)
-            encoded = None
-        self._events[encoding] = encoded
-        return encoded
+def encoded(encoding: Encoding, message: Message) -> Encoded | None:
+    """Return the event for a message; None, and a line in the log, if there cannot be one."""
+    try:
+        return encoding.encode(message)
+    except Exception:
+        log.exception("a message of room %r has no form for some", message.room)
+        return None
 
 
 BARE: dict[Codec, Encoding] = {codec: Bare(codec) for codec in (JSON, MSGPACK)}

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 from weakref import WeakKeyDictionary
 
+from server.arrival import Arrival
 from server.transport import Event, Pending, Receive, ReceiveGivenUp, is_eager
 
 
@@ -53,9 +54,9 @@ class _Turn:
     def __init__(self) -> None:
         self._inboxes: list[Inbox] = []
 
-    def add(self, inbox: "Inbox") -> None:
+    def add(self, inbox: "Inbox", loop: asyncio.AbstractEventLoop) -> None:
         if not self._inboxes:
-            asyncio.get_running_loop().call_soon(self._arm)
+            loop.call_soon(self._arm)
         self._inboxes.append(inbox)
 
     def _arm(self) -> None:
@@ -71,7 +72,7 @@ _turns: WeakKeyDictionary[asyncio.AbstractEventLoop, _Turn] = WeakKeyDictionary(
 class Inbox:
     """The receiving side: hands out events in order, with the next receive armed ahead.
 
-    A receiver waits on a future of its own, never on the host's awaitable: cancelling a receiver
+    A receiver waits for an `Arrival`, never on the host's awaitable: cancelling a receiver
     (a handler's `asyncio.timeout`) must not cancel the host's receive, which could lose the
     message it was just about to deliver.
 
@@ -79,11 +80,11 @@ class Inbox:
         pending: the next receive; done when an event has arrived.
     """
 
-    __slots__ = ("_create_future", "_faults", "_receive", "_turn", "_waiter", "_watched", "pending")
+    __slots__ = ("_arrival", "_faults", "_loop", "_receive", "_turn", "_watched", "pending")
 
     def __init__(self, receive: Receive) -> None:
         loop = asyncio.get_running_loop()
-        self._create_future = loop.create_future
+        self._loop = loop
         first: Any = receive()
         start: Callable[[], Any] = receive
         self._turn: _Turn | None = None
@@ -98,7 +99,7 @@ class Inbox:
             first = loop.create_task(first)
             start = lambda: loop.create_task(receive())  # type: ignore[arg-type]  # noqa: E731
         self._receive = start
-        self._waiter: asyncio.Future[None] | None = None
+        self._arrival = Arrival(loop)
         self._watched: Pending | None = None
         self.pending: Pending = first
 
@@ -108,13 +109,13 @@ class Inbox:
             self.pending = self._receive()
         else:
             self.pending = NOT_ARMED
-            self._turn.add(self)
+            self._turn.add(self, self._loop)
 
     def arm(self) -> None:
         """Arm the next receive, and have it wake who waits for it already."""
         receive = self._receive
         pending = self.pending = receive()
-        if self._waiter is not None:
+        if self._arrival.is_awaited:
             self._watched = pending
             pending.add_done_callback(self._wake)
 
@@ -134,32 +135,29 @@ class Inbox:
             self.go_on()
         return event
 
-    def arrival(self) -> asyncio.Future[None]:
-        """Return a future to wait for until `pending` is done; it must not be done yet.
+    def arrival(self) -> Arrival:
+        """Return what to await until `pending` is done; it must not be done yet.
 
-        It may be done too early, by the end of an earlier receive that somebody else has taken:
+        The wait may end too early, by the end of an earlier receive that somebody else has taken:
         callers look at `pending` again.
 
         Raises:
             RuntimeError: another task is receiving on this connection; only one can be woken.
         """
-        if self._waiter is not None and not self._waiter.done():
+        arrival = self._arrival
+        if arrival.is_awaited:
             raise RuntimeError("another task is receiving on this WebSocket already")
-        create_future = self._create_future
-        waiter = self._waiter = create_future()
+        if arrival.is_due:  # its task was cancelled, and goes on in the loop's next turn
+            arrival = self._arrival = Arrival(self._loop)
         pending = self.pending
         if pending is not NOT_ARMED and self._watched is not pending:
             self._watched = pending
             pending.add_done_callback(self._wake)
-        return waiter
+        return arrival
 
     def _wake(self, _: object) -> None:
         self._watched = None  # also lets go of the event, which is cheapest while it is hot
-        waiter = self._waiter
-        if waiter is not None:
-            self._waiter = None
-            if not waiter.done():
-                waiter.set_result(None)
+        self._arrival.wake()
 
     def disconnect_event(self) -> Event | None:
         """Return the disconnect event if it has arrived, handed out or not."""
@@ -187,7 +185,8 @@ class Inbox:
             self.pending = _GIVEN_UP
         self.pending.cancel()
         self.let_go()
-        self._wake(None)
+        self._watched = None
+        self._arrival.wake_soon()  # a task runs that closes
 
     def let_go(self) -> None:
         """There is no next receive: break the circle of this and what the last one would call.

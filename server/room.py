@@ -22,8 +22,7 @@ DEFAULT_HISTORY = 100
 _SHADOW = "\0"
 
 
-@dataclass(frozen=True, slots=True)
-class Published:
+class Published(msgspec.Struct, frozen=True):
     """Where a message is in its room.
 
     Attributes:

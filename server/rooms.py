@@ -15,7 +15,7 @@ from server import slow
 from server.audience import Audience, Group
 from server.backlog import PATIENCE_S
 from server.close_codes import CloseCode
-from server.encodings import Encoded, EncodedMessage, payload_of
+from server.encodings import Encoded, encoded, payload_of
 from server.exceptions import WebSocketDisconnect
 from server.recovery import TooSlow, id_of, recover, wanted_place
 from server.retention import Retention
@@ -221,14 +221,18 @@ class Rooms:
         await self._give_way(None)
 
     async def _give_way(self, room: str | None) -> None:
-        """Have a publisher wait for members that lag but read, and now and then let the loop turn.
+        """Now and then let the loop turn, and wait for members that lag but read.
 
-        One that never lets the loop and the host's threads run would fill the windows of peers that
-        read well.
+        A publisher that never lets the loop and the host's threads run would fill the windows of
+        peers that read well.
         """
         self._published += 1
         if self._published % _TURN_EVERY == 0:
             await asyncio.sleep(0)
+        if room in self._lagging:
+            await self._wait_for_lagging(room)
+
+    async def _wait_for_lagging(self, room: str | None) -> None:
         deadline = time.monotonic() + PATIENCE_S
         while (lagging := self._lagging.get(room)) is not None and time.monotonic() < deadline:
             if any(ws._outbox.is_worth_waiting_for() for ws in tuple(lagging)):
@@ -284,34 +288,33 @@ class Rooms:
         self, message: Message, audience: Audience, early: Sequence["WebSocket"] = ()
     ) -> list["WebSocket"]:
         """Send to all without awaiting; return those that are to be waited for."""
-        encoded_message = EncodedMessage(message)
         excluded: list[Connection] = []
         if message.excluded:
             excluded = self._runtime.ledger.find([id_text(*id) for id in message.excluded])
         lagging: list[WebSocket] = []
         delivered = 0
         for group in audience.groups():
-            encoded = encoded_message.of(group.encoding)
-            if encoded is None:  # it cannot be, and the log says why
+            event = encoded(group.encoding, message)
+            if event is None:  # the log says why
                 continue
             if group.is_settled:
                 self._unsettled.append(group)
-            reached, others = group.forward(*encoded, [ws for ws in excluded if ws.is_open])
+            reached, others = group.forward(*event, [ws for ws in excluded if ws.is_open])
             delivered += reached
             for ws in others:
-                delivered += self._hand_to(ws, encoded, lagging)
+                delivered += self._hand_to(ws, event, lagging)
         for ws in early:
-            if ws not in excluded and (encoded := encoded_message.of(ws.encoding)) is not None:
-                delivered += self._hand_to(ws, encoded, lagging)
+            if ws not in excluded and (event := encoded(ws.encoding, message)) is not None:
+                delivered += self._hand_to(ws, event, lagging)
         self.bus.note("delivered", delivered)
         return lagging
 
-    def _hand_to(self, ws: "WebSocket", encoded: Encoded, lagging: list["WebSocket"]) -> bool:
+    def _hand_to(self, ws: "WebSocket", event: Encoded, lagging: list["WebSocket"]) -> bool:
         """Send to one that is not idle, by its route's policy; False if it is gone."""
         if ws in self._kicking:
             return False
         try:
-            if not ws.hand_over(*encoded):
+            if not ws.hand_over(*event):
                 self._close(ws, slow.disconnect(ws))
         except (WebSocketDisconnect, RuntimeError):
             # It left, or was closed, a moment ago; its own handler notices.

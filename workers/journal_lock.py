@@ -16,6 +16,7 @@ LOCK_NAME = "journal.lock"
 TIMEOUT_S = 5.0
 _HASTY_TRIES = 20  # a holder is done within some ten microseconds, unless it was put aside
 _PAUSE_S = 0.0005
+_TAKE = fcntl.LOCK_EX | fcntl.LOCK_NB
 _FLOCK = struct.Struct("@hhqqi")  # struct flock of 64-bit Linux
 
 
@@ -47,7 +48,7 @@ class JournalLock:
         """Take the lock if it is free."""
         if self._file >= 0:
             try:
-                fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.lockf(self._file, _TAKE)
             except (BlockingIOError, PermissionError):
                 return False
         return True

@@ -18,7 +18,7 @@ from workers.journal_lock import JournalLock
 from workers.memberships import member_rows
 from workers.registry import Row
 from workers.room_directory import RoomDirectory, encode_name
-from workers.room_tables import Kind
+from workers.room_tables import KINDS, Kind
 from workers.segment import Segment
 
 
@@ -95,33 +95,35 @@ class Publisher:
             DirectoryFull: the room is new, and there is no place for it.
             JournalStalled: another process has held the lock for 5 s.
         """
-        name = encode_name(room)
-        self.journal.check_size(len(payload), len(excluded))
         if not self._lock.try_acquire():
             await self._lock.acquire()
-        return self._publish(name, kind, payload, excluded)
+        return self._publish(room, kind, payload, excluded)
 
     def publish_now(self, room: str, kind: Kind, payload: bytes) -> Position:
         """Do what `publish` does in a process without a loop."""
-        name = encode_name(room)
-        self.journal.check_size(len(payload))
         self._lock.acquire_now()
-        return self._publish(name, kind, payload, ())
+        return self._publish(room, kind, payload, ())
 
     def _publish(
-        self, name: bytes, kind: Kind, payload: bytes, excluded: Sequence[ConnectionId]
+        self, room: str, kind: Kind, payload: bytes, excluded: Sequence[ConnectionId]
     ) -> Position:
+        """Publish under the lock, and let go of that."""
         try:
             self.journal.repair()
             now_ns = time.time_ns()
-            entry = self.directory.enter(name, now_ns)
-            epoch = self.directory.epoch(entry)
+            self.journal.check_size(len(payload), len(excluded))  # or a room would be made for it
+            entry, epoch = self._entry_of(room, now_ns)
             offset = self.journal.append(entry, kind, payload, now_ns, excluded)
             members = self.directory.members(entry)
         finally:
             self._lock.release()
-        self._tell([slot for slot, count in enumerate(members) if count])
+        self._tell_members(members)
         return Position(epoch, offset)
+
+    def _entry_of(self, room: str, now_ns: int) -> tuple[int, int]:
+        """Return the entry and the epoch of a room; made if there is none."""
+        entry = self.directory.enter(encode_name(room), now_ns)
+        return entry, self.directory.epoch(entry)
 
     async def broadcast(
         self,
@@ -144,6 +146,10 @@ class Publisher:
         finally:
             self._lock.release()
         self._tell(range(self._segment.sizes.slots))  # at one without a worker nobody listens
+
+    def _tell_members(self, members: Sequence[int]) -> None:
+        """Ring at the slots that have members."""
+        self._tell([slot for slot, count in enumerate(members) if count])
 
     def _tell(self, slots: Sequence[int]) -> None:
         if self._bell is not None:
@@ -222,5 +228,5 @@ class Publisher:
         """
         data = self.journal.payload(header)
         excluded = self.journal.excluded(header) if header.excluded else ()
-        kind = Kind(header.kind)
+        kind = KINDS[header.kind]
         return Message(room, header.epoch, header.offset, kind, data, header.time_ns, excluded)

@@ -33,6 +33,10 @@ class Kind(IntEnum):
     JSON = 3
 
 
+KINDS = tuple(Kind)
+"""By their numbers: calling `Kind` takes as long as the rest of reading a message."""
+
+
 # What a writer was about to change comes first, so that the next holder of the lock can take it
 # back if the head was not moved. These are last_offset, last_position and last_ns, of a room or,
 # under the same names, of all broadcasts: three words that follow each other.

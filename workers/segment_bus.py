@@ -84,14 +84,21 @@ class SegmentBus(Publisher):
 
     # -- publishing ------------------------------------------------------------------------------
 
-    async def publish(
-        self, room: str, kind: Kind, payload: bytes, *, excluded: Sequence[ConnectionId] = ()
+    def _publish(
+        self, room: str, kind: Kind, payload: bytes, excluded: Sequence[ConnectionId]
     ) -> Position:
-        """Publish; see `Publisher.publish`."""
-        published = await super().publish(room, kind, payload, excluded=excluded)
+        """Publish, and hand it to the own members, see `Publisher.publish`."""
+        published = super()._publish(room, kind, payload, excluded)
         self.note("published")
         self._take_own()
         return published
+
+    def _entry_of(self, room: str, now_ns: int) -> tuple[int, int]:
+        """Return it without a search where own members keep it from being evicted."""
+        local = self._rooms.get(room)
+        if local is not None and self.directory.has(local.entry, local.epoch):
+            return local.entry, local.epoch
+        return super()._entry_of(room, now_ns)
 
     async def broadcast(
         self, route: int, kind: Kind, payload: bytes, *, excluded: Sequence[ConnectionId] = ()
@@ -100,6 +107,11 @@ class SegmentBus(Publisher):
         await super().broadcast(route, kind, payload, excluded=excluded)
         self.note("published")
         self._take_own()
+
+    def _tell_members(self, members: Sequence[int]) -> None:
+        """Do nothing where all are own ones: it is so in many rooms, and with one worker."""
+        if sum(members) > members[self._slot]:
+            super()._tell_members(members)
 
     def _tell(self, slots: Sequence[int]) -> None:
         """Wake the others at the end of the loop's turn, each once for all that it published."""
@@ -308,10 +320,10 @@ class SegmentBus(Publisher):
 
     def _own_loop(self) -> asyncio.AbstractEventLoop:
         """Return the loop that runs. An earlier one has ended, with all that was due in it."""
-        loop = asyncio.get_running_loop()
-        if loop is not self._loop:
+        loop = self._loop
+        if loop is None or not loop.is_running():  # `get_running_loop` is a system call until 3.12
             self._forget_loop()
-            self._loop = loop
+            loop = self._loop = asyncio.get_running_loop()
         return loop
 
     def _forget_loop(self) -> None:
