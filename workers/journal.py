@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from workers.fields import WORD_BYTES, places
-from workers.room_tables import JOURNAL, JOURNAL_WORDS, RECORD, RECORD_WORDS, ROOM, Kind
+from workers.room_tables import BYTES, JOURNAL, JOURNAL_WORDS, RECORD, RECORD_WORDS, ROOM, Kind
 from workers.segment import Segment
 
 _AT = places(JOURNAL)
@@ -258,7 +258,7 @@ class Journal:
         copy = bytes(part)
         if self._head_words[_TAIL] > header.position:
             raise Overrun
-        return copy if header.kind == Kind.BYTES else copy.decode()
+        return copy if header.kind == BYTES else copy.decode()
 
     def excluded(self, header: Header) -> tuple[ConnectionId, ...]:
         """Return the connections that do not get a message.

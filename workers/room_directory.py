@@ -10,7 +10,7 @@ from itertools import accumulate
 import xxhash
 
 from workers.fields import WORD_BYTES, places
-from workers.room_tables import JOURNAL, NAME_BYTES, ROOM, ROOM_WORDS, EntryState
+from workers.room_tables import JOURNAL, NAME_BYTES, ROOM, ROOM_WORDS, USED, EntryState
 from workers.segment import Segment
 
 _AT = places(ROOM)
@@ -77,7 +77,7 @@ class RoomDirectory:
     def has(self, entry: int, epoch: int) -> bool:
         """Whether an entry still is that of the room with this epoch."""
         at = self._layout.room(entry)
-        return self._words[at + _STATE] == EntryState.USED and self._words[at + _EPOCH] == epoch
+        return self._words[at + _STATE] == USED and self._words[at + _EPOCH] == epoch
 
     def _search(self, name: bytes, hash_: int) -> tuple[int | None, int | None]:
         """Return the entry of a room, or None and where it could be entered (None: nowhere)."""

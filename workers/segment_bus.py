@@ -16,7 +16,7 @@ from workers.journal import ConnectionId, Header, Overrun
 from workers.memberships import SlotMemberships
 from workers.publisher import Message, Position, Publisher
 from workers.room_directory import encode_name
-from workers.room_tables import BUS, BUS_WORDS, LATENCY_BUCKETS_S, Kind
+from workers.room_tables import BUS, BUS_WORDS, LATENCY_BUCKETS_S, PAD, Kind
 from workers.segment import Segment
 
 LOOK_S = 0.25  # a doorbell that was not heard costs this much
@@ -245,7 +245,7 @@ class SegmentBus(Publisher):
                 return False
             header = journal.header(cursor)
             message = None
-            if header.kind != Kind.PAD:
+            if header.kind != PAD:
                 if header.room == 0:
                     message = self._take_broadcast(header)
                 elif (local := by_entry.get(header.room - 1)) is not None:

@@ -118,6 +118,7 @@ async def test_a_second_refusal_is_a_fault_of_the_app() -> None:
         async with connected(app):
             pass
     assert (caught.value.response.status_code, caught.value.response.body) == (418, b"once")
+    await until(lambda: problems)
     assert problems == ["deny() after the handshake was answered"]
 
 
