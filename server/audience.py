@@ -1,8 +1,9 @@
 """Owns who in this worker hears one room, and hands them a message; it knows neither room nor bus.
 
-Members with the same encoding are a group, and get the same event. What a group has sent is counted
-for the group, and added to its members' own counts when somebody asks for these (`settle`) or the
-group changes: counts of each member would be written with each message, and read once a second.
+Members with the same encoding, on the same kind of host, are a group and get the same event. What
+a group has sent is counted for the group, and added to its members' own counts when somebody asks
+for these (`settle`) or the group changes: they would be written with each message, and read once a
+second.
 """
 
 from collections.abc import Collection, Iterator
@@ -25,10 +26,11 @@ class Group:
         is_settled: whether the members' own counts have it all.
     """
 
-    __slots__ = ("_members", "_messages", "_outboxes", "_size_bytes", "encoding")
+    __slots__ = ("_kind", "_members", "_messages", "_outboxes", "_size_bytes", "encoding")
 
-    def __init__(self, encoding: Encoding) -> None:
+    def __init__(self, encoding: Encoding, kind: type[object] | None) -> None:
         self.encoding = encoding
+        self._kind = kind
         self._members: dict[Outbox, WebSocket] = {}
         self._outboxes: tuple[Outbox, ...] | None = None  # made anew after a change
         self._messages = 0
@@ -77,7 +79,8 @@ class Group:
         if excluded:
             left_out = members.keys() & {ws._outbox for ws in excluded}
             outboxes = [outbox for outbox in outboxes if outbox not in left_out]
-        others = forward_to_all(outboxes, event)
+        kind = self._kind
+        others = [*outboxes] if kind is None else forward_to_all(outboxes, event, kind)
         self._messages += 1
         self._size_bytes += size_bytes
         for outbox in (*left_out, *others):
@@ -102,7 +105,7 @@ class Audience:
     __slots__ = ("_groups",)
 
     def __init__(self) -> None:
-        self._groups: dict[Encoding, Group] = {}
+        self._groups: dict[tuple[Encoding, type[object] | None], Group] = {}
 
     def __len__(self) -> int:
         return sum(map(len, self._groups.values()))
@@ -116,14 +119,15 @@ class Audience:
 
     def add(self, ws: "WebSocket") -> None:
         """Take one in that is open."""
-        group = self._groups.get(ws.encoding)
+        key = ws.encoding, ws._outbox.kind
+        group = self._groups.get(key)
         if group is None:
-            group = self._groups[ws.encoding] = Group(ws.encoding)
+            group = self._groups[key] = Group(*key)
         group.add(ws)
 
     def discard(self, ws: "WebSocket") -> None:
         """Let one go, if it is here."""
-        for group in self.groups():
+        for key, group in [*self._groups.items()]:
             group.discard(ws)
             if not group:
-                del self._groups[group.encoding]
+                del self._groups[key]

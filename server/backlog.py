@@ -29,6 +29,7 @@ class Backlog(Lane):
         pending_bytes: payload bytes in the queue.
         filling_since: the monotonic time since when the queue has been half full, or None. Also
             None after an overflow: whoever gave way to that peer would wait in vain.
+        kind: of what the host's send returns once it has begun to send; None if it must be awaited.
         taken_at: when the host took the last message of the queue, or the queue was begun.
     """
 
@@ -36,17 +37,20 @@ class Backlog(Lane):
         "_gone",
         "_has_overflowed",
         "_limits",
+        "_queue",
         "filling_since",
+        "kind",
         "messages",
         "pending_bytes",
         "size_bytes",
         "taken_at",
     )
 
-    def __init__(self, limits: TransportLimits) -> None:
+    def __init__(self, limits: TransportLimits, kind: type[object] | None) -> None:
         self._limits = limits
+        self.kind = kind
         self._gone = False
-        self._queue = None
+        self._queue: deque[tuple[Event, int, bool]] | None = None  # the bool: is it for many
         self._has_overflowed = False
         self.filling_since: float | None = None
         self.taken_at = 0.0

@@ -2,10 +2,9 @@
 
 By the time a large room gets its next message, the kernel's part in the last one's sends has driven
 all of this out of the processor's caches, and a cache line that has to come back costs as much as
-some ten bytecodes. So it is three words side by side, and nothing else of a connection is touched.
+some ten bytecodes. So it is two words side by side, and nothing else of a connection is touched.
 """
 
-from collections import deque
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
@@ -28,14 +27,8 @@ class _Busy:
         return False
 
 
-def _refuse(event: Event) -> None:
-    """Return what is no send under way."""
-
-
-NOBODY = Host(_refuse)
-"""In the place of the host when a connection takes nothing more."""
 BUSY: Any = _Busy()
-"""In the place of the last send where sends must be awaited."""
+"""In the place of the last send while a lane is not to be used."""
 
 
 class Lane:
@@ -43,28 +36,29 @@ class Lane:
 
     Attributes:
         _host: has the method `send`. Its bound method would be one more object to fetch.
-        _last: the send that was started last.
-        _queue: what waits for its end; None if nothing does.
+        _last: the send that was started last; `BUSY` while others have to wait behind it.
     """
 
-    __slots__ = ("_host", "_last", "_queue")
+    __slots__ = ("_host", "_last")
     _host: Any
     _last: Pending
-    _queue: deque[tuple[Event, int, bool]] | None  # the bool: is it for many
 
 
 Lanes = TypeVar("Lanes", bound=Lane)
 
 
-def forward_to_all(lanes: Iterable[Lanes], event: Event) -> list[Lanes]:
-    """Send to all that are idle, without waiting; return the others, which have not got it."""
+def forward_to_all(lanes: Iterable[Lanes], event: Event, kind: type[object]) -> list[Lanes]:
+    """Send to all that are idle, without waiting; return the others, which have not got it.
+
+    Args:
+        kind: of what the host's `send` returns if it has begun to send. granian answers a send on
+            a closed transport with an awaitable of another type.
+    """
     others = []
     for lane in lanes:
-        last = lane._last
-        if lane._queue is None and last.done():
+        if lane._last.done():
             pending = lane._host.send(event)
-            # granian answers a send on a closed transport with an awaitable of another type.
-            if type(pending) is type(last):
+            if type(pending) is kind:
                 lane._last = pending
                 continue
         others.append(lane)

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from server.backlog import Backlog
-from server.lane import NOBODY, host_of
+from server.lane import BUSY, host_of
 from server.queued_outbox import QueuedOutbox
 from server.transport import (
     Event,
@@ -28,31 +28,29 @@ class PipelinedOutbox(Backlog):
     __slots__ = (
         "_calm_bytes",
         "_calm_messages",
-        "_host_send",
+        "_under_way",
         "_waiters",
     )
 
     def __init__(
         self, send: Send, limits: TransportLimits, accepted: Any, *, is_replacing: bool = False
     ) -> None:
-        super().__init__(limits)
+        super().__init__(limits, type(accepted))
         # Below these the queue is less than half full, and `forward` may add to it; never if what
         # waits is to be replaced.
         self._calm_messages = 0 if is_replacing else -(-limits.window_messages // 2)
         self._calm_bytes = -(-limits.window_bytes // 2)
         self._host = host_of(send)
         self._last = accepted
-        self._host_send: Any = send
+        self._under_way: Any = None  # the last send, while `_last` is BUSY
         self._waiters: list[asyncio.Future[None]] | None = None
 
     def offer(self, event: Event, size_bytes: int) -> bool:
         """Send without waiting; False if the queue is full or the peer is gone."""
-        last = self._last
-        if self._queue is not None or not last.done():
+        if not self._last.done():
             return self._append(event, size_bytes)
         pending = self._host.send(event)
-        # granian answers a send on a closed transport with an awaitable of another type.
-        if type(pending) is not type(last):
+        if type(pending) is not self.kind:  # see `forward_to_all`
             self._gone = True
             return False
         self._last = pending
@@ -82,9 +80,17 @@ class PipelinedOutbox(Backlog):
         return True
 
     def shut(self) -> None:
-        """Take nothing more that is for many; what waits is still sent."""
-        self._host = NOBODY
-        self._calm_messages = 0
+        """Take nothing more; what waits is still sent."""
+        self._gone = True
+        self._close_lane()
+
+    def _close_lane(self) -> None:
+        if self._last is not BUSY:
+            self._under_way, self._last = self._last, BUSY
+
+    def _pending(self) -> Any:
+        """Return the send that was started last."""
+        return self._under_way if self._last is BUSY else self._last
 
     def _append(
         self,
@@ -99,7 +105,8 @@ class PipelinedOutbox(Backlog):
         is_first = self._queue is None
         self._push(event, size_bytes, is_for_many)
         if is_first:
-            self._last.add_done_callback(self._next)
+            self._close_lane()
+            self._under_way.add_done_callback(self._next)
         self.messages += 1
         self.size_bytes += size_bytes
         return True
@@ -112,16 +119,18 @@ class PipelinedOutbox(Backlog):
         event, size_bytes, _ = queue.popleft()
         self.pending_bytes -= size_bytes
         self._note_taken()
-        pending = self._host_send(event)
-        if type(pending) is not type(self._last):
+        pending = self._host.send(event)
+        if type(pending) is not self.kind:
             self._gone = True
             self._forget()
+        elif queue:
+            self._under_way = pending
+            pending.add_done_callback(self._next)
         else:
-            self._last = pending
-            if queue:
-                pending.add_done_callback(self._next)
-            else:
-                self._forget()
+            self._forget()
+            self._under_way = pending
+            if not self._gone:
+                self._last, self._under_way = pending, None
         if self._waiters is not None:
             self._wake()
 
@@ -141,7 +150,7 @@ class PipelinedOutbox(Backlog):
 
     def enqueue(self, event: Event, size_bytes: int, *, even_if_full: bool = False) -> bool:
         """Send what is for many without waiting; False if the queue is full."""
-        if self._queue is None and self._last.done():
+        if self._last.done():
             taken = self.offer(event, size_bytes)
         else:
             taken = self._append(event, size_bytes, True, even_if_full)
@@ -167,20 +176,20 @@ class PipelinedOutbox(Backlog):
             self.abandon()
         try:
             async with asyncio.timeout(self._limits.close_timeout_s):
-                await self._host_send(event)
+                await self._host.send(event)
         except (TimeoutError, RuntimeError, OSError):
             return False
         return True
 
     async def _drained(self) -> bool:
-        if self._queue is None and self._last.done():
+        if self._queue is None and self._pending().done():
             return True  # so it is for nearly all: no timer for them
         try:
             async with asyncio.timeout(self._limits.close_timeout_s):
                 while self._queue is not None:
                     await self._turn()
-                if not self._last.done():
-                    await wait_done(self._last)
+                if not self._pending().done():
+                    await wait_done(self._pending())
         except TimeoutError:
             return False
         return True
@@ -199,12 +208,11 @@ class PipelinedOutbox(Backlog):
 
     def abandon(self) -> None:
         """Drop the queue and cancel the send under way, which frees the host's lock."""
-        self._gone = True
-        self._host = NOBODY
+        self.shut()
         self._forget()
         # The garbage collector does not see what granian's awaitables hold.
-        self._last.remove_done_callback(self._next)
-        self._last.cancel()
+        self._under_way.remove_done_callback(self._next)
+        self._under_way.cancel()
         self._wake()
 
 

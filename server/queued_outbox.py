@@ -4,7 +4,7 @@ import asyncio
 import logging
 
 from server.backlog import Backlog
-from server.lane import BUSY, NOBODY
+from server.lane import BUSY
 from server.transport import Event, PeerGone, Send, SendTimeout, TransportLimits
 
 log = logging.getLogger("switchboard.connection")
@@ -17,8 +17,7 @@ class QueuedOutbox(Backlog):
     __slots__ = ("_flusher", "_is_sending", "_room", "_send")
 
     def __init__(self, send: Send, limits: TransportLimits) -> None:
-        super().__init__(limits)
-        self._host = NOBODY
+        super().__init__(limits, None)
         self._last = BUSY
         self._send = send
         self._flusher: asyncio.Task[None] | None = None

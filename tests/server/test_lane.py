@@ -4,7 +4,7 @@ from typing import Any
 
 from server.lane import Host, forward_to_all, host_of
 from server.transport import TransportLimits
-from tests.server.outbox_hosts import CoroutineHost, EagerHost
+from tests.server.outbox_hosts import EagerHost, Sending
 
 LIMITS = TransportLimits(window_messages=3, window_bytes=10)
 EVENT = {"type": "websocket.send", "text": "x"}
@@ -12,25 +12,23 @@ EVENT = {"type": "websocket.send", "text": "x"}
 
 def test_the_idle_get_it_and_the_others_are_returned() -> None:
     idle, busy, waiting, shut, later = (EagerHost(LIMITS) for _ in range(5))
-    awaited = CoroutineHost(LIMITS)
     busy.own(EVENT, 1)
     for _ in range(2):
         waiting.own(EVENT, 1)
     shut.outbox.shut()
-    hosts: list[EagerHost | CoroutineHost] = [idle, busy, waiting, awaited, shut, later]
-    others = forward_to_all([host.outbox for host in hosts], EVENT)
-    assert others == [host.outbox for host in (busy, waiting, awaited, shut)]
-    assert [len(host.started) for host in hosts] == [1, 1, 1, 0, 0, 1]
+    hosts = [idle, busy, waiting, shut, later]
+    others = forward_to_all([host.outbox for host in hosts], EVENT, Sending)
+    assert others == [host.outbox for host in (busy, waiting, shut)]
+    assert [len(host.started) for host in hosts] == [1, 1, 1, 0, 1]
     assert idle.is_sending
     assert not shut.is_sending
-    awaited.close()
 
 
 def test_a_send_that_finds_nobody_is_none() -> None:
     host = EagerHost(LIMITS)
     host._send = lambda event: None  # type: ignore[method-assign]
     host.outbox._host = Host(host._send)
-    assert forward_to_all([host.outbox], EVENT) == [host.outbox]
+    assert forward_to_all([host.outbox], EVENT, Sending) == [host.outbox]
     assert not host.is_sending
 
 
