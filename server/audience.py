@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from server.encodings import Encoding
 from server.lane import forward_to_all
 from server.outbox import Outbox
-from server.transport import Event
+from server.transport import Event, Pending
 
 if TYPE_CHECKING:
     from server.connection import Connection
@@ -28,7 +28,7 @@ class Group:
 
     __slots__ = ("_kind", "_members", "_messages", "_outboxes", "_size_bytes", "encoding")
 
-    def __init__(self, encoding: Encoding, kind: type[object] | None) -> None:
+    def __init__(self, encoding: Encoding, kind: type[Pending] | None) -> None:
         self.encoding = encoding
         self._kind = kind
         self._members: dict[Outbox, WebSocket] = {}
@@ -105,7 +105,7 @@ class Audience:
     __slots__ = ("_groups",)
 
     def __init__(self) -> None:
-        self._groups: dict[tuple[Encoding, type[object] | None], Group] = {}
+        self._groups: dict[tuple[Encoding, type[Pending] | None], Group] = {}
 
     def __len__(self) -> int:
         return sum(map(len, self._groups.values()))

@@ -7,7 +7,7 @@ import time
 from collections import deque
 
 from server.lane import Lane
-from server.transport import Event, TransportLimits
+from server.transport import Event, Pending, TransportLimits
 
 PATIENCE_S = 3.0
 """How long others wait for the next message to be taken by a peer that has begun to lag."""
@@ -46,7 +46,7 @@ class Backlog(Lane):
         "taken_at",
     )
 
-    def __init__(self, limits: TransportLimits, kind: type[object] | None) -> None:
+    def __init__(self, limits: TransportLimits, kind: type[Pending] | None) -> None:
         self._limits = limits
         self.kind = kind
         self._gone = False

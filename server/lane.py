@@ -47,7 +47,7 @@ class Lane:
 Lanes = TypeVar("Lanes", bound=Lane)
 
 
-def forward_to_all(lanes: Iterable[Lanes], event: Event, kind: type[object]) -> list[Lanes]:
+def forward_to_all(lanes: Iterable[Lanes], event: Event, kind: type[Pending]) -> list[Lanes]:
     """Send to all that are idle, without waiting; return the others, which have not got it.
 
     Args:

@@ -163,11 +163,30 @@ class Journal:
         now_ns: int,
         excluded: Sequence[ConnectionId],
     ) -> int:
-        """Append behind the message that the three words from `last` on tell of."""
+        """Append behind the message that the three words from `last` on tell of.
+
+        Its stores are in the order of docs/topics/journal.md, which is one of the reasons why this
+        is one function; the other is that calls cost a publish more than what they do.
+        """
         self.check_size(len(payload), len(excluded))
-        words, of_last = self._head_words, self._words
+        words, of_last, ring, capacity = self._head_words, self._words, self._ring, self._size
         offset, previous = of_last[last] + 1, of_last[last + _POSITION]
-        head, end = self._put(kind, (*key, offset, previous), payload, now_ns, excluded)
+        size = RECORD_WORDS + 2 * len(excluded) + -(-len(payload) // WORD_BYTES)
+        head = words[_HEAD]
+        if size > (left := capacity - head % capacity):
+            head = self._pad(head, left)
+        end = head + size
+        if words[_TAIL] < end - capacity:
+            self._give_up_until(end - capacity)
+        at = head % capacity * WORD_BYTES
+        lengths = len(excluded), len(payload)
+        header = _HEADER.pack(head, size, kind, *key, offset, previous, now_ns, *lengths)
+        ring[at : at + _HEADER.size] = header
+        at += _HEADER.size
+        for pair in excluded:
+            ring[at : at + _PAIR.size] = _PAIR.pack(*pair)
+            at += _PAIR.size
+        ring[at : at + len(payload)] = payload
         words[_INTENT_OFFSET] = offset - 1
         words[_INTENT_POSITION] = previous
         words[_INTENT_NS] = of_last[last + _NS]
@@ -180,31 +199,6 @@ class Journal:
         words[_HEAD] = end
         words[_INTENT] = 0
         return offset
-
-    def _put(
-        self,
-        kind: Kind,
-        ids: tuple[int, int, int, int],
-        payload: bytes,
-        now_ns: int,
-        excluded: Sequence[ConnectionId],
-    ) -> tuple[int, int]:
-        """Write a record behind the head without committing it; returns its ends."""
-        size = RECORD_WORDS + 2 * len(excluded) + -(-len(payload) // WORD_BYTES)
-        head = self._head_words[_HEAD]
-        if size > (left := self._size - head % self._size):
-            head = self._pad(head, left)
-        end = head + size
-        self._give_up_until(end - self._size)
-        at = head % self._size * WORD_BYTES
-        header = _HEADER.pack(head, size, kind, *ids, now_ns, len(excluded), len(payload))
-        self._ring[at : at + _HEADER.size] = header
-        at += _HEADER.size
-        for pair in excluded:
-            self._ring[at : at + _PAIR.size] = _PAIR.pack(*pair)
-            at += _PAIR.size
-        self._ring[at : at + len(payload)] = payload
-        return head, end
 
     def _pad(self, head: int, left: int) -> int:
         """Fill the ring to its end, commit that, and return the new head."""

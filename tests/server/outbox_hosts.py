@@ -22,8 +22,14 @@ class Sending:
         self._is_done = True
         return True
 
-    def add_done_callback(self, callback: Callable[[Any], None]) -> None:
+    def result(self) -> None: ...
+
+    def add_done_callback(self, callback: Callable[[Any], None], /) -> None:
         self._callbacks.append(callback)
+
+    def remove_done_callback(self, callback: Callable[[Any], None], /) -> int:
+        self._callbacks = [each for each in self._callbacks if each != callback]
+        return 0
 
     def end(self) -> None:
         self._is_done = True
