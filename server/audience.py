@@ -65,11 +65,11 @@ class Group:
     ) -> tuple[int, list["WebSocket"]]:
         """Send to all, or queue it, where nothing speaks against that.
 
-        Returns:
-            How many have got it, and those that have not.
-
         Args:
             excluded: open connections that are not to get it, members or not.
+
+        Returns:
+            How many have got it, and those that have not.
         """
         members = self._members
         outboxes: Collection[Outbox] | None = self._outboxes
