@@ -20,11 +20,7 @@ if TYPE_CHECKING:
 
 
 class Group:
-    """Members that get the same event.
-
-    Attributes:
-        is_settled: whether the members' own counts have it all.
-    """
+    """Members that get the same event."""
 
     __slots__ = ("_kind", "_members", "_messages", "_outboxes", "_size_bytes", "encoding")
 
@@ -38,10 +34,6 @@ class Group:
 
     def __len__(self) -> int:
         return len(self._members)
-
-    @property
-    def is_settled(self) -> bool:
-        return self._messages == 0
 
     def members(self) -> Collection["WebSocket"]:
         """Return the connections, as they are now."""

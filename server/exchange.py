@@ -72,6 +72,11 @@ class Exchange(Connection):
             return self._peer_gone()
         return not lost or slow.lose(self, lost)
 
+    @property
+    def is_being_accepted(self) -> bool:
+        """Whether what is for many is kept until its peer has its answer."""
+        return self._early is not None
+
     def _keep_early(self, event: Event, size_bytes: int) -> bool:
         assert self._early is not None
         if len(self._early) < self._app.limits.window_messages:

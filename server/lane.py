@@ -57,7 +57,10 @@ def forward_to_all(lanes: Iterable[Lanes], event: Event, kind: type[Pending]) ->
     others = []
     for lane in lanes:
         if lane._last.done():
-            pending = lane._host.send(event)
+            try:
+                pending = lane._host.send(event)
+            except Exception:  # raised again where the others are tried
+                pending = None
             if type(pending) is kind:
                 lane._last = pending
                 continue

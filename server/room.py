@@ -22,7 +22,8 @@ DEFAULT_HISTORY = 100
 _SHADOW = "\0"
 
 
-class Published(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Published:
     """Where a message is in its room.
 
     Attributes:

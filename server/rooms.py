@@ -15,7 +15,7 @@ from server import slow
 from server.audience import Audience, Group
 from server.backlog import PATIENCE_S
 from server.close_codes import CloseCode
-from server.encodings import Encoded, encoded, payload_of
+from server.encodings import Encoded, Encoding, encoded, payload_of
 from server.exceptions import WebSocketDisconnect
 from server.recovery import TooSlow, id_of, recover, wanted_place
 from server.retention import Retention
@@ -59,7 +59,7 @@ class Rooms:
         self._runtime = runtime
         self._bus: Bus | None = None
         self._live: dict[str, Audience] = {}
-        self._unsettled: list[Group] = []
+        self._unsettled: set[Group] = set()
         self._listeners: dict[str | None, Listener] = {}
         self._paused: set[tuple[WebSocket, str]] = set()  # they have missed messages
         self._kicking: dict[WebSocket, asyncio.Task[None]] = {}
@@ -268,15 +268,16 @@ class Rooms:
     def _broadcast(self, message: Message) -> list["WebSocket"]:
         """Hand a message to all connections, or to those of its route."""
         audience = Audience()
-        early = []  # not accepted yet, or ending
+        early = []
         for ws in self._of_route(message.epoch):
             if ws.is_open:
                 audience.add(ws)
-            else:
+            elif ws.is_being_accepted:
                 early.append(ws)
-        lagging = self._hand_over(message, audience, early)
-        self.settle()  # nobody keeps this audience
-        return lagging
+        try:
+            return self._hand_over(message, audience, early)
+        finally:
+            self.settle()  # nobody keeps this audience
 
     def _of_route(self, key: int) -> list["WebSocket"]:
         connections = self._runtime.connections
@@ -293,18 +294,21 @@ class Rooms:
             excluded = self._runtime.ledger.find([id_text(*id) for id in message.excluded])
         lagging: list[WebSocket] = []
         delivered = 0
+        events: dict[Encoding, Encoded | None] = {}
         for group in audience.groups():
-            event = encoded(group.encoding, message)
+            event = events[group.encoding] = encoded(group.encoding, message)
             if event is None:  # the log says why
                 continue
-            if group.is_settled:
-                self._unsettled.append(group)
+            self._unsettled.add(group)
             reached, others = group.forward(*event, [ws for ws in excluded if ws.is_open])
             delivered += reached
             for ws in others:
                 delivered += self._hand_to(ws, event, lagging)
         for ws in early:
-            if ws not in excluded and (event := encoded(ws.encoding, message)) is not None:
+            if ws.encoding not in events:
+                events[ws.encoding] = encoded(ws.encoding, message)
+            event = events[ws.encoding]
+            if ws not in excluded and event is not None:
                 delivered += self._hand_to(ws, event, lagging)
         self.bus.note("delivered", delivered)
         return lagging

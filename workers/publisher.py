@@ -95,12 +95,14 @@ class Publisher:
             DirectoryFull: the room is new, and there is no place for it.
             JournalStalled: another process has held the lock for 5 s.
         """
+        self.journal.check_size(len(payload), len(excluded))  # else a room would be made for it
         if not self._lock.try_acquire():
             await self._lock.acquire()
         return self._publish(room, kind, payload, excluded)
 
     def publish_now(self, room: str, kind: Kind, payload: bytes) -> Position:
         """Do what `publish` does in a process without a loop."""
+        self.journal.check_size(len(payload))
         self._lock.acquire_now()
         return self._publish(room, kind, payload, ())
 
@@ -111,7 +113,6 @@ class Publisher:
         try:
             self.journal.repair()
             now_ns = time.time_ns()
-            self.journal.check_size(len(payload), len(excluded))  # or a room would be made for it
             entry, epoch = self._entry_of(room, now_ns)
             offset = self.journal.append(entry, kind, payload, now_ns, excluded)
             members = self.directory.members(entry)

@@ -9,6 +9,7 @@ import time
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from threading import get_ident
 
 from workers.bus import GIVE_WAY_S, RECORDS_A_TURN, OnMessage, OnMissed
 from workers.fields import places
@@ -63,6 +64,7 @@ class SegmentBus(Publisher):
         self._taken = 0
         self._to_wake: set[int] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = 0
         self._turn: asyncio.Handle | None = None
         self._watch: asyncio.TimerHandle | None = None
         self._is_reading = False
@@ -321,9 +323,11 @@ class SegmentBus(Publisher):
     def _own_loop(self) -> asyncio.AbstractEventLoop:
         """Return the loop that runs. An earlier one has ended, with all that was due in it."""
         loop = self._loop
-        if loop is None or not loop.is_running():  # `get_running_loop` is a system call until 3.12
+        # Until Python 3.12 `get_running_loop` is a system call.
+        if loop is None or self._thread != get_ident() or not loop.is_running():
             self._forget_loop()
             loop = self._loop = asyncio.get_running_loop()
+            self._thread = get_ident()
         return loop
 
     def _forget_loop(self) -> None:

@@ -32,6 +32,17 @@ def test_a_send_that_finds_nobody_is_none() -> None:
     assert not host.is_sending
 
 
+def test_a_send_that_raises_is_none_and_the_others_still_get_it() -> None:
+    def fail(event: Any) -> Any:
+        raise OSError("broken")
+
+    first, faulty, last = (EagerHost(LIMITS) for _ in range(3))
+    faulty.outbox._host = Host(fail)
+    hosts = (first, faulty, last)
+    assert forward_to_all([host.outbox for host in hosts], EVENT, Sending) == [faulty.outbox]
+    assert [len(host.started) for host in hosts] == [1, 0, 1]
+
+
 def test_one_that_was_shut_still_sends_what_waits() -> None:
     host = EagerHost(LIMITS)
     for _ in range(2):
