@@ -42,7 +42,10 @@ class Arrival:
         return self._is_due
 
     def wake(self) -> None:
-        """Have the task that waits go on, now. For a callback of the loop, where no task runs."""
+        """Have the task that waits go on, now. For a callback of the loop: no task may run.
+
+        granian's callbacks are such, see tests/host/test_facts.py.
+        """
         if self._wakeup is not None and not self._is_due:
             self._go_on()
 

@@ -34,6 +34,8 @@ BUSY: Any = _Busy()
 class Lane:
     """The part of an outbox that `forward_to_all` looks at; the outbox alone writes it otherwise.
 
+    Not set where sends must be awaited: nothing is forwarded there.
+
     Attributes:
         _host: has the method `send`. Its bound method would be one more object to fetch.
         _last: the send that was started last; `BUSY` while others have to wait behind it.
@@ -59,7 +61,7 @@ def forward_to_all(lanes: Iterable[Lanes], event: Event, kind: type[Pending]) ->
         if lane._last.done():
             try:
                 pending = lane._host.send(event)
-            except Exception:  # raised again where the others are tried
+            except Exception:  # the caller tries again, and is told
                 pending = None
             if type(pending) is kind:
                 lane._last = pending

@@ -4,7 +4,6 @@ import asyncio
 import logging
 
 from server.backlog import Backlog
-from server.lane import BUSY
 from server.transport import Event, PeerGone, Send, SendTimeout, TransportLimits
 
 log = logging.getLogger("switchboard.connection")
@@ -18,7 +17,6 @@ class QueuedOutbox(Backlog):
 
     def __init__(self, send: Send, limits: TransportLimits) -> None:
         super().__init__(limits, None)
-        self._last = BUSY
         self._send = send
         self._flusher: asyncio.Task[None] | None = None
         self._room = asyncio.Event()

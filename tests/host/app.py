@@ -119,6 +119,25 @@ async def callbacks(tag: str, scope: Any, receive: Any, send: Any) -> None:
     results[tag] |= {"done": pending.done(), "called": called}
 
 
+async def called_back(tag: str, scope: Any, receive: Any, send: Any) -> None:
+    """Ask for callbacks of what is done already, and of what is cancelled."""
+    await _accept(send)
+    cancelled = receive()
+    done = send(_text("ready"))
+    await done
+    called: list[str] = []
+    done.add_done_callback(lambda _: called.append(_who("done")))
+    cancelled.add_done_callback(lambda _: called.append(_who("cancelled")))
+    cancelled.cancel()
+    results[tag]["at once"] = [*called]
+    await asyncio.sleep(0.1)
+    results[tag]["later"] = sorted(called)
+
+
+def _who(name: str) -> str:
+    return f"{name} in {'the loop' if asyncio.current_task() is None else 'a task'}"
+
+
 async def stall(tag: str, scope: Any, receive: Any, send: Any) -> None:
     """Send to a peer that does not read; then, as our code does, cancel, close, return."""
     await _accept(send)

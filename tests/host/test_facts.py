@@ -313,6 +313,18 @@ def test_an_awaitable_wakes_one_waiter(host: Server) -> None:
         assert probe.result() == {"done": True, "called": ["second"], "returned": True}
 
 
+def test_a_callback_comes_in_the_loop_and_never_inside_a_call(host: Server) -> None:
+    """Not from `add_done_callback` on what is done, nor from `cancel`: no task runs when it comes.
+
+    Arrival.wake has a task go on in such a callback, and asyncio allows none inside another.
+    """
+    with Probe(host, "called_back") as probe:
+        assert probe.client.read_text() == "ready"
+        found = probe.result()
+    assert found["at once"] == []
+    assert found["later"] == ["cancelled in the loop", "done in the loop"]
+
+
 def test_handshakes_are_hardly_checked(host: Server) -> None:
     """Neither method nor Host nor key nor HTTP version is looked at, and the scope has no method.
 

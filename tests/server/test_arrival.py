@@ -19,6 +19,11 @@ async def settled(turns: int = 3) -> None:
         await asyncio.sleep(0)
 
 
+async def woken(arrival: Arrival) -> str:
+    await arrival
+    return "woken"
+
+
 def state_of(arrival: Arrival) -> tuple[str, str]:
     return "awaited" * arrival.is_awaited, "due" * arrival.is_due
 
@@ -43,11 +48,7 @@ async def test_a_task_goes_on_in_the_turn_that_wakes_it(arrival: Arrival) -> Non
 
 
 async def test_who_closes_wakes_in_another_turn(arrival: Arrival) -> None:
-    async def wait() -> str:
-        await arrival
-        return "woken"
-
-    task = asyncio.create_task(wait())
+    task = asyncio.create_task(woken(arrival))
     await asyncio.sleep(0)
     assert state_of(arrival) == ("awaited", "")
     arrival.wake_soon()
@@ -68,11 +69,7 @@ async def test_a_wake_that_nobody_waits_for_is_forgotten(arrival: Arrival) -> No
 
 
 async def test_a_cancelled_task_ends_and_the_next_can_wait(arrival: Arrival) -> None:
-    async def wait() -> str:
-        await arrival
-        return "woken"
-
-    first = asyncio.create_task(wait())
+    first = asyncio.create_task(woken(arrival))
     await asyncio.sleep(0)
     first.cancel("enough")
     first.cancel("again")
@@ -80,7 +77,7 @@ async def test_a_cancelled_task_ends_and_the_next_can_wait(arrival: Arrival) -> 
     with pytest.raises(asyncio.CancelledError) as caught:
         await first
     assert caught.value.args == ("enough",)
-    second = asyncio.create_task(wait())
+    second = asyncio.create_task(woken(arrival))
     await asyncio.sleep(0)
     asyncio.get_running_loop().call_soon(arrival.wake)
     assert await second == "woken"

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pytest
 
@@ -54,7 +54,7 @@ class Run:
     books: Books
     members: list[Member]
     chance: random.Random
-    kills: int = 0
+    killed: set[int] = field(default_factory=set)
 
     async def connect(self) -> None:
         for member in self.members:
@@ -64,8 +64,17 @@ class Run:
         await self.calm()
 
     async def calm(self) -> None:
-        await until(
-            lambda: all(member.is_calm for member in self.members), SETTLED_WITHIN_S, message="calm"
+        deadline = time.monotonic() + SETTLED_WITHIN_S
+        while restless := [member for member in self.members if not member.is_calm]:
+            state = [(member, member.is_away, member.pid, member.rooms) for member in restless]
+            assert time.monotonic() < deadline, f"not calm: {state}"
+            await asyncio.sleep(0.01)
+
+    def has_seen_kills(self) -> bool:
+        """Whether nobody counts on a connection to a worker that was killed."""
+        return all(
+            member.is_away or (member.pid is not None and member.pid not in self.killed)
+            for member in self.members
         )
 
     async def change(self) -> None:
@@ -100,12 +109,12 @@ class Run:
         if len(ready) > 1:
             victim: SlotInfo = self.chance.choice(ready)
             os.kill(victim.pid, signal.SIGKILL)
-            self.kills += 1
+            self.killed.add(victim.pid)
 
     async def go_on(self) -> None:
         """Change and kill until enough was delivered, and a worker was killed at least."""
         next_kill = time.monotonic() + KILL_INTERVAL_S
-        while self.books.counts["deliveries"] < DELIVERIES or not self.kills:
+        while self.books.counts["deliveries"] < DELIVERIES or not self.killed:
             if self.books.violations:
                 break
             await self.change()
@@ -116,13 +125,10 @@ class Run:
 
     async def settle(self) -> None:
         """Everybody is there, and has all that was published: no gap at the end either."""
-        deadline = time.monotonic() + SETTLED_WITHIN_S
-        while restless := [member for member in self.members if not member.is_calm]:
-            # One may yet be cut off, by a worker that was killed a moment ago.
-            await self._bring_back(math.inf)
-            waiting = [(member, member.is_away, member.pid, member.rooms) for member in restless]
-            assert time.monotonic() < deadline, f"who is not calm: {waiting}"
-            await asyncio.sleep(0.02)
+        # What a killed worker held is seen to be lost a moment later, on a busy machine.
+        await until(self.has_seen_kills, SETTLED_WITHIN_S, message="the end of what was killed")
+        await self._bring_back(math.inf)
+        await self.calm()
         publisher = Publisher(self.segment)
         last = {room: publisher.position(room) for room in ROOMS}
         publisher.close()
@@ -180,8 +186,8 @@ async def test_every_member_sees_one_order_without_gaps_while_workers_die(
         await asyncio.gather(*authors)
         if not books.violations:
             await run.settle()
-    print({**books.counts, "kills": run.kills, "seed": seed})  # noqa: T201
+    print({**books.counts, "kills": len(run.killed), "seed": seed})  # noqa: T201
     assert books.violations == []
     assert min(books.counts["recovered"], books.counts["not recovered"]) > 0
-    assert run.kills > 0
+    assert run.killed
     assert len(books.places) >= books.counts["acknowledged"]
